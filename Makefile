@@ -1,0 +1,34 @@
+# Two commands that need nothing but Python 3.11 or newer: `make figures` and `make test`.
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: figures smoke main test test-all paper clean
+
+figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
+	$(SNAKEMAKE) figures
+
+main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one run, the central comparison
+	$(SNAKEMAKE) main
+
+smoke: $(VENV)/installed  ## the whole job at a small scale
+	$(SNAKEMAKE) figures --configfile config/smoke.yaml
+
+test: $(VENV)/installed  ## the fast tests
+	$(BIN)/pytest
+
+test-all: $(VENV)/installed  ## all tests
+	$(BIN)/pytest -m "slow or not slow"
+
+paper: figures  ## the paper, from the results
+	$(BIN)/python -c "import typst; typst.compile('paper/main.typ', output='paper/main.pdf', root='.')"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:  ## everything generated; results too
+	rm -rf results figures/smoke figures/laptop scratch .snakemake paper/main.pdf

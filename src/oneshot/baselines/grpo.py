@@ -1,0 +1,86 @@
+"""GRPO: many small steps, each on a few fresh rollouts. The one-shot arm is this loop with one step and no Adam.
+
+Every step draws G rollouts for the next few training problems from the policy as it stands, weighs them with
+the same advantages, takes the same gradient, and lets AdamW (weight decay 0, constant learning rate) move the
+policy. One update a batch keeps every ratio at 1, so there is nothing to clip; the reward is the objective,
+there is no KL term.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from oneshot.engines import Engine
+from oneshot.gradient import backward_weighted_logprobs
+from oneshot.models import Policy
+from oneshot.objectives import grpo_weights
+from oneshot.sampling import draw_rollouts, rates
+from oneshot.tasks import Problem
+
+
+@dataclass(frozen=True)
+class GrpoSettings:
+    """What a GRPO run is made of. A step draws prompts_per_step × group_size rollouts."""
+
+    learning_rate: float
+    prompts_per_step: int
+    group_size: int
+    temperature: float
+    max_new_tokens: int
+
+
+def train_grpo(
+    policy: Policy,
+    engine: Engine,
+    problems: list[Problem],
+    settings: GrpoSettings,
+    *,
+    run: str,
+    num_steps: int,
+    after_step: Callable[[int], None] = lambda step: None,
+    progress: Callable = iter,
+) -> Iterator[dict[str, float]]:
+    """Train `policy` in place for `num_steps`, yielding one row a step; `after_step(k)` may look at the policy.
+
+    Problems are taken in order, each epoch under fresh noise. `seconds` counts the step, not `after_step`.
+    """
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    for step in progress(range(1, num_steps + 1)):
+        started = time.perf_counter()
+        rollouts = draw_rollouts(
+            engine,
+            policy,
+            next_problems(problems, step, settings.prompts_per_step),
+            run=run,
+            purpose="train",
+            step=step,
+            group_size=settings.group_size,
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+        )
+        update(policy, optimizer, rollouts, settings)
+        seconds = time.perf_counter() - started
+        after_step(step)
+        yield {"step": step, "rollouts": step * len(rollouts), "seconds": seconds, **rates(rollouts)}
+
+
+def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:
+    """The problems of that step (counted from 1), starting over when the set is used up."""
+    start = (step - 1) * count
+    return [problems[(start + index) % len(problems)] for index in range(count)]
+
+
+def update(policy: Policy, optimizer: torch.optim.Optimizer, rollouts, settings: GrpoSettings) -> None:
+    """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g)."""
+    rewards_PG = torch.tensor(rollouts.reward.to_numpy()).view(-1, settings.group_size)
+    weights = grpo_weights(rewards_PG).flatten().numpy()
+    optimizer.zero_grad()
+    backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
+    for name, parameter in policy.model.named_parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        elif not parameter.grad.isfinite().all():
+            raise ValueError(f"the gradient of '{name}' is not finite: lower grpo.learning_rate")
+    optimizer.step()

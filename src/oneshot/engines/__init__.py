@@ -1,0 +1,44 @@
+"""Engines: prompts and keys in, completions out, one protocol.
+
+`torch` is the CPU engine (and the reference); the engine is the only part that knows how tokens are drawn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Completions of P prompts with G samples each, R = P·G rows, prompt-major. T is the longest completion.
+
+    A row's tokens include its end token; what lies beyond `lengths` is padding. A row that has not ended
+    when `max_new_tokens` is reached has `ended` false: it was cut off.
+    """
+
+    tokens_RT: Tensor
+    """int64 token ids."""
+    logprobs_RT: Tensor
+    """FP32 log π of each drawn token, in nats, under the sampling temperature (temperature 1 if greedy)."""
+    entropy_R: Tensor
+    """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature."""
+    lengths_R: Tensor
+    ended_R: Tensor
+
+
+class Engine(Protocol):
+    def generate(
+        self,
+        prompts: list[list[int]],
+        keys_PG: Tensor,
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        on_finished: Callable[[int], object],
+    ) -> Generation:
+        """Draw a completion for every key; `temperature` 0 is greedy. Reads the policy's weights as they are now.
+
+        `on_finished` is told, now and then, how many more rollouts have ended.
+        """

@@ -1,0 +1,276 @@
+"""The CPU engine: continuous batching over a static key-value cache, for Llama-like models of `transformers`.
+
+A fixed number of slots decode together, one token a step. Each prompt is prefilled once and its keys and
+values are copied into the slots of its group; a slot whose completion has ended is given to the next
+rollout; when none is left, the remaining rows are packed together. The weights are read from the
+`transformers` model at every call, so a policy moved in place is sampled as it is.
+
+Covers Qwen3, Qwen2 and Llama: RMSNorm, rotary positions, grouped-query attention, gated feed-forward.
+
+Shapes: S slots, L positions, H key-value heads, Q queries per key-value head, K head size, E hidden, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from oneshot.engines import Generation
+from oneshot.engines.noise import gumbel
+from oneshot.models import Policy
+
+SUPPORTED = ("qwen3", "qwen2", "llama")
+REFILL_BELOW = 7 / 8
+"""Share of busy slots at which free ones are refilled: each refill costs a prefill, each idle slot a row of work."""
+PACK_BELOW = 3 / 4
+"""Share of busy slots, with nothing left to refill, at which the busy ones are packed together."""
+
+
+class TorchEngine:
+    """Samples from `policy` with at most `num_slots` rollouts in flight."""
+
+    def __init__(self, policy: Policy, num_slots: int = 512):
+        if policy.model.config.model_type not in SUPPORTED:
+            raise ValueError(
+                f"the torch engine decodes {', '.join(SUPPORTED)}, not '{policy.model.config.model_type}': use engine 'vllm'"
+            )
+        self.policy, self.num_slots = policy, num_slots
+
+    @torch.inference_mode()
+    def generate(self, prompts, keys_PG, *, temperature, max_new_tokens, on_finished=lambda count: None) -> Generation:
+        check_prompts(prompts, max_new_tokens, self.policy.model.config.max_position_embeddings)
+        decoding = _Decoding(self.policy, prompts, keys_PG, temperature, max_new_tokens, self.num_slots)
+        while decoding.advance():
+            on_finished(decoding.take_finished())
+        on_finished(decoding.take_finished())
+        return decoding.generation()
+
+
+def check_prompts(prompts: list[list[int]], max_new_tokens: int, context: int) -> None:
+    """Every prompt must be non-empty and leave room for the completion."""
+    for index, prompt in enumerate(prompts):
+        if not 0 < len(prompt) <= context - max_new_tokens:
+            raise ValueError(
+                f"prompt {index} has {len(prompt)} tokens: expected 1 to {context - max_new_tokens}"
+                f" (a context of {context} less max_new_tokens {max_new_tokens})"
+            )
+
+
+class _Decoding:
+    """One call of `generate`: the queue of rollouts, the slots, and what has been drawn so far."""
+
+    def __init__(self, policy, prompts, keys_PG, temperature, max_new_tokens, num_slots):
+        num_prompts, self.group_size = keys_PG.shape
+        num_rows = num_prompts * self.group_size
+        self.decoder = _Decoder(policy.model)
+        self.prompts, self.keys_R, self.end_id = prompts, keys_PG.flatten(), policy.end_id
+        self.temperature, self.max_new_tokens = temperature, max_new_tokens
+        self.tokens_RT = torch.zeros(num_rows, max_new_tokens, dtype=torch.int64)
+        self.logprobs_RT = torch.zeros(num_rows, max_new_tokens)
+        self.entropy_R = torch.zeros(num_rows)
+        self.lengths_R = torch.zeros(num_rows, dtype=torch.int64)
+        self.ended_R = torch.zeros(num_rows, dtype=torch.bool)
+        num_slots = min(num_slots, num_rows)
+        self.caches = self.decoder.empty_caches(num_slots, max(map(len, prompts)) + max_new_tokens)
+        self.rows_S = torch.full((num_slots,), -1)
+        self.positions_S = torch.zeros(num_slots, dtype=torch.int64)
+        self.last_S = torch.zeros(num_slots, dtype=torch.int64)
+        self.next_row, self.num_rows, self.num_finished = 0, num_rows, 0
+
+    def advance(self) -> bool:
+        """Draw one more token for every slot, after refilling or packing them; false once nothing is left to draw."""
+        num_slots, num_busy = len(self.rows_S), int((self.rows_S >= 0).sum())
+        if self.next_row < self.num_rows:
+            if num_busy <= REFILL_BELOW * num_slots:
+                self._admit(num_slots - num_busy)
+        elif not num_busy:
+            return False
+        elif num_busy <= PACK_BELOW * num_slots:
+            self._pack()
+        self._step()
+        return True
+
+    def take_finished(self) -> int:
+        """How many rollouts have ended since the last call."""
+        finished, self.num_finished = self.num_finished, 0
+        return finished
+
+    def generation(self) -> Generation:
+        longest = int(self.lengths_R.max())
+        return Generation(
+            self.tokens_RT[:, :longest],
+            self.logprobs_RT[:, :longest],
+            self.entropy_R / self.lengths_R,
+            self.lengths_R,
+            self.ended_R,
+        )
+
+    def _admit(self, num_free: int) -> None:
+        """Give free slots to the next rows: prefill their prompts, copy the cache, draw their first tokens."""
+        rows = torch.arange(self.next_row, min(self.next_row + num_free, self.num_rows))
+        slots = torch.nonzero(self.rows_S < 0).flatten()[: len(rows)]
+        self.next_row += len(rows)
+        prompt_of_row = rows // self.group_size
+        first, last = int(prompt_of_row[0]), int(prompt_of_row[-1]) + 1
+        logits_PV, keys_values = self.decoder.prefill(self.prompts[first:last])
+        source = prompt_of_row - first
+        for cache, prefilled in zip(self.caches, keys_values, strict=True):
+            cache[slots, :, : prefilled.shape[2]] = prefilled[source]
+        self.rows_S[slots] = rows
+        self.positions_S[slots] = torch.tensor([len(prompt) for prompt in self.prompts[first:last]])[source]
+        self._draw(slots, logits_PV[source])
+
+    def _pack(self) -> None:
+        """Nothing is left to admit: keep the busy slots only."""
+        busy = torch.nonzero(self.rows_S >= 0).flatten()
+        self.caches = [cache[busy] for cache in self.caches]
+        self.rows_S, self.positions_S, self.last_S = self.rows_S[busy], self.positions_S[busy], self.last_S[busy]
+
+    def _step(self) -> None:
+        """One decoding step of every slot (idle ones compute along: cheaper than repacking)."""
+        logits_SV = self.decoder.step(self.last_S, self.positions_S, self.caches)
+        self.positions_S += 1
+        busy = torch.nonzero(self.rows_S >= 0).flatten()
+        self.positions_S[self.rows_S < 0] = 0
+        self._draw(busy, logits_SV[busy])
+
+    def _draw(self, slots: Tensor, logits_BV: Tensor) -> None:
+        """Draw one token for each of these slots and free those that end."""
+        rows = self.rows_S[slots]
+        counts_B = self.lengths_R[rows]
+        logprobs_BV = torch.log_softmax(logits_BV.float() / (self.temperature or 1.0), dim=-1)
+        scores_BV = logprobs_BV
+        if self.temperature:
+            scores_BV = logprobs_BV + gumbel(self.keys_R[rows], counts_B, logits_BV.shape[1])
+        tokens_B = scores_BV.argmax(dim=-1)
+        self.tokens_RT[rows, counts_B] = tokens_B
+        self.logprobs_RT[rows, counts_B] = logprobs_BV.gather(1, tokens_B[:, None]).flatten()
+        self.entropy_R[rows] -= (logprobs_BV.exp() * logprobs_BV).sum(dim=-1)
+        self.lengths_R[rows] += 1
+        self.last_S[slots] = tokens_B
+        ended_B = tokens_B == self.end_id
+        self.ended_R[rows] = ended_B
+        finished_B = ended_B | (counts_B + 1 == self.max_new_tokens)
+        self.rows_S[slots[finished_B]] = -1
+        self.num_finished += int(finished_B.sum())
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One transformer block's weights, queries, keys and values fused, gate and up fused."""
+
+    norm_in: Tensor
+    qkv: Tensor
+    qkv_bias: Tensor | None
+    norm_q: Tensor | None
+    norm_k: Tensor | None
+    out: Tensor
+    norm_mid: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class _Decoder:
+    """The forward pass, written for one token a row against a cache. Caches: keys, values of layer 0, of layer 1, …"""
+
+    def __init__(self, model: PreTrainedModel):
+        config, body = model.config, model.model
+        self.num_heads = config.num_key_value_heads
+        self.queries_per_head = config.num_attention_heads // config.num_key_value_heads
+        self.head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.epsilon = config.rms_norm_eps
+        self.embedding, self.head, self.norm = body.embed_tokens.weight, model.lm_head.weight, body.norm.weight
+        self.rotary = body.rotary_emb
+        self.layers = [_fuse(layer) for layer in body.layers]
+
+    def empty_caches(self, num_slots: int, length: int) -> list[Tensor]:
+        shape = (num_slots, self.num_heads, length, self.head_size)
+        return [self.embedding.new_zeros(shape) for _ in range(2 * len(self.layers))]
+
+    def prefill(self, prompts: list[list[int]]) -> tuple[Tensor, list[Tensor]]:
+        """Logits after each prompt [P, V] and its keys and values [P, H, L, K] (garbage beyond its length)."""
+        lengths_P = torch.tensor([len(prompt) for prompt in prompts])
+        longest = int(lengths_P.max())
+        tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
+        positions_PL = torch.arange(longest).expand(len(prompts), longest)
+        keys_values = []
+
+        def attend(_, query_PHQLK, key_PHLK, value_PHLK):
+            keys_values.extend((key_PHLK, value_PHLK))
+            key, value = key_PHLK[:, :, None], value_PHLK[:, :, None]
+            return F.scaled_dot_product_attention(query_PHQLK, key, value, is_causal=True)
+
+        hidden_PLE = self._body(tokens_PL, positions_PL, attend)
+        return self._logits(hidden_PLE[torch.arange(len(prompts)), lengths_P - 1]), keys_values
+
+    def step(self, tokens_S: Tensor, positions_S: Tensor, caches: list[Tensor]) -> Tensor:
+        """Logits [S, V] after one more token a row, whose keys and values are written at its position."""
+        length = int(positions_S.max()) + 1
+        rows_S = torch.arange(len(tokens_S))
+        mask_SL = torch.where(torch.arange(length) <= positions_S[:, None], 0.0, -torch.inf)
+
+        def attend(layer, query_SHQLK, key_SHLK, value_SHLK):
+            keys, values = caches[2 * layer], caches[2 * layer + 1]
+            keys[rows_S, :, positions_S] = key_SHLK[:, :, 0]
+            values[rows_S, :, positions_S] = value_SHLK[:, :, 0]
+            query_SHQK = query_SHQLK[:, :, :, 0] * self.head_size**-0.5
+            scores_SHQL = query_SHQK @ keys[:, :, :length].transpose(2, 3) + mask_SL[:, None, None]
+            return (scores_SHQL.softmax(dim=-1) @ values[:, :, :length])[:, :, :, None]
+
+        return self._logits(self._body(tokens_S[:, None], positions_S[:, None], attend)[:, 0])
+
+    def _body(self, tokens_BL: Tensor, positions_BL: Tensor, attend) -> Tensor:
+        hidden_BLE = self.embedding[tokens_BL]
+        cos, sin = (part[:, None] for part in self.rotary(hidden_BLE, positions_BL))
+        sin = torch.cat((-sin[..., : self.head_size // 2], sin[..., self.head_size // 2 :]), dim=-1)
+        for index, layer in enumerate(self.layers):
+            query, key, value = self._project(layer, hidden_BLE, cos, sin)
+            mixed = attend(index, query, key, value).flatten(1, 2).transpose(1, 2).flatten(2)
+            hidden_BLE = hidden_BLE + mixed @ layer.out
+            gate, up = (self._normed(hidden_BLE, layer.norm_mid) @ layer.gate_up).chunk(2, dim=-1)
+            hidden_BLE = hidden_BLE + (F.silu(gate) * up) @ layer.down
+        return hidden_BLE
+
+    def _project(self, layer: _Layer, hidden_BLE: Tensor, cos: Tensor, sin: Tensor):
+        """Queries [B, H, Q, L, K], keys and values [B, H, L, K], rotated to their positions."""
+        fused = self._normed(hidden_BLE, layer.norm_in) @ layer.qkv
+        if layer.qkv_bias is not None:
+            fused = fused + layer.qkv_bias
+        fused = fused.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+        num_queries = self.num_heads * self.queries_per_head
+        query, key, value = fused.split((num_queries, self.num_heads, self.num_heads), dim=1)
+        if layer.norm_q is not None:
+            query, key = self._normed(query, layer.norm_q), self._normed(key, layer.norm_k)
+        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        return query.unflatten(1, (self.num_heads, self.queries_per_head)), key, value
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.epsilon)
+
+    def _logits(self, hidden_BE: Tensor) -> Tensor:
+        return self._normed(hidden_BE, self.norm) @ self.head.T
+
+
+def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """Rotary embedding; the first half of `signed_sin` carries the minus sign of the rotation."""
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin
+
+
+def _fuse(layer) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    biases = [projection.bias for projection in projections]
+    norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    return _Layer(
+        norm_in=layer.input_layernorm.weight,
+        qkv=torch.cat([projection.weight for projection in projections]).T,
+        qkv_bias=None if biases[0] is None else torch.cat(biases),
+        norm_q=norms[0] and norms[0].weight,
+        norm_k=norms[1] and norms[1].weight,
+        out=attention.o_proj.weight.T,
+        norm_mid=layer.post_attention_layernorm.weight,
+        gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)).T,
+        down=mlp.down_proj.weight.T,
+    )

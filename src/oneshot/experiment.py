@@ -1,0 +1,80 @@
+"""An experiment's config, checked before anything runs, and the counts that follow from it."""
+
+import math
+from itertools import combinations
+
+from jsonschema import Draft202012Validator
+
+
+class ConfigError(ValueError):
+    """A config that names no possible experiment; the message begins with the key."""
+
+
+def check(config: dict, schema: dict) -> None:
+    """Raise ConfigError for an unknown key, a wrong type or an impossible combination."""
+    for error in sorted(Draft202012Validator(schema).iter_errors(text_keys(config)), key=lambda error: error.json_path):
+        raise ConfigError(f"{error.json_path.removeprefix('$.').removeprefix('$') or 'config'}: {error.message}")
+    for complaint in _complaints(config):
+        raise ConfigError(complaint)
+
+
+def num_rollouts(config: dict) -> int:
+    """N of the one-shot batch."""
+    return config["one_shot"]["prompts"] * config["sampling"]["group_size"]
+
+
+def run_cost(config: dict) -> int:
+    """Rollouts the one-shot arm draws in all: its batch and every evaluation of its line search."""
+    evaluation = config["splits"]["validation"]["problems"] * config["num_samples"]
+    return num_rollouts(config) + config["line_search"]["evaluations"] * evaluation
+
+
+def grpo_steps(config: dict) -> int:
+    """GRPO steps that cost at least as much as the one-shot arm in all."""
+    per_step = config["grpo"]["prompts_per_step"] * config["sampling"]["group_size"]
+    return max(config["grpo"]["steps"], math.ceil(run_cost(config) / per_step))
+
+
+def grpo_checkpoints(config: dict) -> list[int]:
+    """The steps at which the GRPO arm is measured."""
+    last = grpo_steps(config)
+    chosen = {*config["grpo"]["checkpoints"], config["grpo"]["steps"], last}
+    return sorted(step for step in chosen if step <= last)
+
+
+def text_keys(value):
+    """The same structure with text for keys, as JSON has it (YAML reads a policy seed as a number)."""
+    if isinstance(value, dict):
+        return {str(key): text_keys(entry) for key, entry in value.items()}
+    return [text_keys(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _complaints(config: dict):
+    one_shot, splits = config["one_shot"], config["splits"]
+    if config["main_size"] not in config["sizes"]:
+        yield f"main_size: '{config['main_size']}' is not one of sizes ({', '.join(config['sizes'])})"
+    for name, entry in splits.items():
+        if entry["task"] not in config["tasks"]:
+            yield f"splits.{name}.task: '{entry['task']}' is not one of tasks"
+        if entry["buckets"][0] >= entry["buckets"][1]:
+            yield f"splits.{name}.buckets: {entry['buckets']} holds no bucket"
+    for (one, a), (other, b) in combinations(splits.items(), 2):
+        overlap = max(a["buckets"][0], b["buckets"][0]) < min(a["buckets"][1], b["buckets"][1])
+        if overlap and (a["task"] == b["task"] or "pretraining" in (one, other)):
+            yield f"splits.{other}.buckets: {b['buckets']} overlaps splits.{one}.buckets {a['buckets']}"
+    for name, size in config["sizes"].items():
+        if size["hidden"] % (2 * size["heads"]):
+            yield f"sizes.{name}.hidden: {size['hidden']} is not an even multiple of heads {size['heads']}"
+    if one_shot["prompts"] % one_shot["blocks"]:
+        yield f"one_shot.prompts: {one_shot['prompts']} do not make {one_shot['blocks']} equal blocks (one_shot.blocks)"
+    if one_shot["blocks"] % one_shot["shards"]:
+        yield f"one_shot.blocks: {one_shot['blocks']} do not make {one_shot['shards']} equal shards (one_shot.shards)"
+    needed = max(one_shot["prompts"], config["grpo"]["prompts_per_step"])
+    if splits["train"]["problems"] < needed:
+        yield f"splits.train.problems: {splits['train']['problems']} are fewer than the {needed} prompts of a batch"
+    if num_rollouts(config) < config["line_search"]["probe_rollouts"]:
+        yield f"line_search.probe_rollouts: more than the {num_rollouts(config)} rollouts of the batch"
+    if config["line_search"]["evaluations"] <= len(config["line_search"]["multiples"]):
+        yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
+    if config["tuning"]["policy"] in config["runs"] or str(config["tuning"]["policy"]) in config["runs"]:
+        yield f"tuning.policy: {config['tuning']['policy']} is also reported on (runs)"

@@ -1,0 +1,115 @@
+r"""The line search: θ0 + α·d for a few α, the best on held-out problems kept.
+
+α_base is scale-free. To second order KL(π_θ0 ‖ π_θ0+αd) = ½ α² dᵀFd per sequence, F the Fisher information,
+so α_base = sqrt(2κ / dᵀFd) is the step that is predicted to move the policy by κ nats per sequence, whatever
+the norm of d. dᵀFd is measured, as 2·KL(π_θ0 ‖ π_θ0+hd) / h² at a small h.
+
+The grid is extended where its best point lies on an edge and refined around the best point. Accuracies on
+the validation problems choose α* and are good for nothing else: α* is measured again on test problems.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+from torch.nn import Module
+
+from oneshot.directions import Direction, norm
+
+PROBE_KL = 1e-3
+"""KL per sequence, in nats, at which dᵀFd is measured: small enough to be quadratic, large enough for FP32."""
+
+
+@contextmanager
+def moved(model: Module, direction: Direction, step: float) -> Iterator[None]:
+    """The model at θ0 + step·d inside the block, at θ0 bit for bit after it (restored from a copy, also on errors)."""
+    parameters = dict(model.named_parameters())
+    if set(direction) != set(parameters):
+        raise ValueError(f"direction and model differ in the parameters {sorted(set(direction) ^ set(parameters))[:3]}")
+    with torch.no_grad():
+        base = {name: parameter.clone() for name, parameter in parameters.items()}
+        for name, parameter in parameters.items():
+            parameter.copy_((base[name].float() + step * direction[name]).to(parameter.dtype))
+        try:
+            yield
+        finally:
+            for name, parameter in parameters.items():
+                parameter.copy_(base[name])
+
+
+def measure_curvature(kl_at: Callable[[float], float], direction: Direction) -> float:
+    """dᵀFd per sequence. `kl_at(h)` is KL(π_θ0 ‖ π_θ0+hd) in nats per sequence.
+
+    The mean of the KL at h and -h is used: the cubic terms cancel. Starts from a step of norm 1e-3 and rescales
+    h, KL growing with h², until KL is within a factor 2 of PROBE_KL.
+    """
+    length = norm(direction)
+    if not length:
+        raise ValueError("the direction is zero: no group was informative, there is nothing to search along")
+    step = 1e-3 / length
+    for _ in range(20):
+        kl_nats = (kl_at(step) + kl_at(-step)) / 2
+        if PROBE_KL / 2 <= kl_nats <= 2 * PROBE_KL:
+            return 2 * kl_nats / step**2
+        step *= min(max(math.sqrt(PROBE_KL / max(kl_nats, 1e-12)), 1e-2), 1e2)
+    raise ValueError(
+        f"no step along the direction has a KL near {PROBE_KL} nats (last: {kl_nats:.3g} at h = {step:.3g})"
+    )
+
+
+def base_step(curvature: float, target_kl_nats: float) -> float:
+    """α_base = sqrt(2κ / dᵀFd)."""
+    return math.sqrt(2 * target_kl_nats / curvature)
+
+
+def line_search(
+    evaluate: Callable[[float], dict[str, float]], multiples: list[float], *, num_evaluations: int
+) -> pd.DataFrame:
+    """The landscape: one row for each multiple of α_base tried, 0 (the base policy) among them, in increasing order.
+
+    `evaluate(multiple)` gives the row's measurements, among them `accuracy`. After the base and the grid,
+    evaluations go one at a time to where the best may hide: beyond the edge if the best is on one
+    (`origin` extension), else between the best and the better of its neighbours (`refinement`).
+    The number of evaluations is fixed, and with it the cost of the search.
+    """
+    if num_evaluations < len(multiples) + 1:
+        raise ValueError(
+            f"line_search.evaluations is {num_evaluations}: the base and the grid alone take {len(multiples) + 1}"
+        )
+    rows = {multiple: {"origin": "grid", **evaluate(multiple)} for multiple in (0.0, *multiples)}
+    while len(rows) < num_evaluations:
+        origin, multiple = next_multiple(rows)
+        rows[multiple] = {"origin": origin, **evaluate(multiple)}
+    return pd.DataFrame([{"multiple": multiple, **rows[multiple]} for multiple in sorted(rows)])
+
+
+def best_multiple(rows: dict[float, dict]) -> float:
+    """The most accurate multiple; of equals the smallest, which moves the policy least."""
+    return min(rows, key=lambda multiple: (-rows[multiple]["accuracy"], multiple))
+
+
+def next_multiple(rows: dict[float, dict]) -> tuple[str, float]:
+    """(origin, multiple) of the next point to try. Steps are geometric: beyond an edge by the grid's ratio there."""
+    tried = sorted(multiple for multiple in rows if multiple > 0)
+    best = best_multiple(rows)
+    if best <= tried[0]:
+        return "extension", tried[0] ** 2 / tried[1]
+    if best == tried[-1]:
+        return "extension", tried[-1] ** 2 / tried[-2]
+    index = tried.index(best)
+    neighbour = best_multiple({multiple: rows[multiple] for multiple in (tried[index - 1], tried[index + 1])})
+    return "refinement", math.sqrt(best * neighbour)
+
+
+def flag_collapse(path: pd.DataFrame) -> pd.Series:
+    """Which rows of a path away from the base have collapsed. The first row is the base; rows go outwards.
+
+    Collapse, by rule: accuracy below the base's while entropy has left its path, that is, has rebounded by
+    more than a tenth above the lowest value so far, or has fallen under a twentieth of the base's.
+    """
+    lowest_so_far = path.entropy_nats.cummin()
+    rebounded = path.entropy_nats > 1.1 * lowest_so_far
+    at_floor = path.entropy_nats < 0.05 * path.entropy_nats.iloc[0]
+    return (path.accuracy < path.accuracy.iloc[0]) & (rebounded | at_floor)

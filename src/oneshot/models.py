@@ -1,0 +1,124 @@
+"""Policies: a causal language model of `transformers` with its tokenizer, and their weights as vectors.
+
+The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretrained model is loaded by
+`load_policy` from a local directory. Everything is FP32 (engineering choice: small steps vanish in BF16).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_model
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from torch.nn import Module
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from oneshot.provenance import BadFile, atomic_path, read_json, write_json
+
+PAD, END = "<pad>", "<end>"
+WORDS = ["steps:", "about:", "maybe:", "sort:"]
+NUMBERS = [str(number) for number in range(100)]
+CHARACTERS = [chr(code) for code in range(ord(" "), ord("~") + 1) if not chr(code).isdigit()] + ["\n"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with the tokenizer it was trained with."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def end_id(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def decode(self, token_ids: list[int]) -> str:
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Numbers up to 99 whole, other printable ASCII by character, and the few words that open an answer or a prompt."""
+    vocabulary = {token: index for index, token in enumerate([PAD, END, *WORDS, *NUMBERS, *CHARACTERS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary))
+    pieces = Regex("|".join([*WORDS, r"\d\d?", r"(?m:.)"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
+
+
+def build_policy(size: dict, seed: int) -> Policy:
+    """An untrained policy. `size`: hidden, layers, heads, feed_forward; one seed, one initialisation."""
+    tokenizer = build_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=size["hidden"],
+        num_hidden_layers=size["layers"],
+        num_attention_heads=size["heads"],
+        num_key_value_heads=size["heads"],
+        head_dim=size["hidden"] // size["heads"],
+        intermediate_size=size["feed_forward"],
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        initializer_range=size["hidden"] ** -0.5,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,  # else its embedding would start at zero, where RMSNorm is steepest, and get no gradient
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Policy(Qwen3ForCausalLM(config).eval(), tokenizer)
+
+
+def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
+    """Tokenizer, config and `policy.json` (metadata and fingerprint) first, the weights last: they complete the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.tokenizer.save_pretrained(folder)
+    policy.model.config.save_pretrained(folder)
+    write_json({**metadata, "fingerprint": fingerprint(policy.model)}, folder / "policy.json")
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_model(policy.model, temporary, metadata={"format": "pt"})
+
+
+def load_policy(folder: str | Path) -> Policy:
+    """The policy in that folder, in FP32 and in evaluation mode; an error names the folder and what is wrong with it."""
+    folder = Path(folder)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BadFile(f"{folder}: not a policy ({str(error).splitlines()[0]})") from error
+    for role in ("pad", "eos"):
+        if getattr(tokenizer, f"{role}_token_id") is None:
+            raise BadFile(f"{folder}: the tokenizer has no {role} token")
+    policy = Policy(model.eval(), tokenizer)
+    expected = read_json(folder / "policy.json")["fingerprint"] if (folder / "policy.json").exists() else None
+    if expected not in (None, fingerprint(model)):
+        raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
+    return policy
+
+
+def fingerprint(model: Module) -> str:
+    """16 hex digits over the names and bits of all parameters: equal weights, equal fingerprint."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

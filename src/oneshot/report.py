@@ -1,0 +1,213 @@
+"""Results to tidy frames: what the figures draw, what the tables say, what the paper quotes.
+
+Reads CSV only; nothing here loads a model. The identity of a run (size, policy, run) is in its path,
+`results/<experiment>/<size>/policy<p>/<task>/run<r>/…`, and becomes columns.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from oneshot.provenance import BadFile, read_csv
+from oneshot.statistics import fieller_interval, t_interval
+
+RUN_PATH = re.compile(r"(?P<size>[^/]+)/policy(?P<policy>\d+)/(?P<task>[^/]+)/run(?P<run>\d+)/")
+KINDS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
+SMALLEST_GAIN = 0.05
+"""'Gain recovered' is a ratio of gains: given only if GRPO's gain is above this with 95 % confidence."""
+
+
+SEARCH_UNITS = {
+    "multiple_star": "alpha_base",
+    "half_cosine": "cosine",
+    "gradient_norm": "1",
+    "sampler_gap_max_nats": "nats",
+    "sampler_gap_mean_nats": "nats",
+    "variance_reduction": "share",
+    "batch_rollouts": "rollouts",
+    "search_rollouts": "rollouts",
+}
+RATES = {
+    "sampling_rollouts_per_second": ("sample", "rollouts", "seconds"),
+    "sampling_tokens_per_second": ("sample", "tokens", "seconds"),
+    "gradient_tokens_per_second": ("gradient", "tokens", "seconds"),
+    "gradient_share_of_sgemm_peak": ("gradient", "gflops", "sgemm_gflops"),
+}
+"""Quantity -> (stage, numerator, denominator): rates read off the timing tables."""
+
+
+def gather(paths: list[str | Path], columns: list[str]) -> pd.DataFrame:
+    """The same table of several runs under one another, with columns policy and run in front."""
+    frames = []
+    for path in paths:
+        match = RUN_PATH.search(Path(path).as_posix())
+        if not match:
+            raise BadFile(f"{path}: not the table of a run (expected …/policy<p>/<task>/run<r>/…)")
+        frame = read_csv(path, columns)
+        frame.insert(0, "policy", int(match["policy"]))
+        frame.insert(1, "run", int(match["run"]))
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def over_policies(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """Mean of `value` and its t interval over policies (runs of one policy are averaged first): by, value, low, high."""
+    per_policy = frame.groupby([*by, "policy"], sort=False, dropna=False)[value].mean().reset_index()
+    rows = []
+    for key, group in per_policy.groupby(by, sort=False, dropna=False):
+        mean, low, high = t_interval(group[value].to_numpy())
+        rows.append(
+            {**dict(zip(by, key, strict=True)), "value": mean, "low": low, "high": high, "policies": len(group)}
+        )
+    return pd.DataFrame(rows)
+
+
+def central(tables: dict[str, list[str]]) -> pd.DataFrame:
+    """Test accuracy of every arm against rollouts and seconds: one row a run, arm, point and kind of decoding.
+
+    Columns policy, run, arm, step, rollouts, seconds, kind, accuracy. Seconds are those of one core: of the
+    one-shot arm its sampling, gradient and line search, of GRPO its steps up to there, measuring aside.
+    """
+    search = gather(tables["search"], ["quantity", "value"])
+    cost = search[search.quantity.isin(["batch_rollouts", "search_rollouts"])].groupby(["policy", "run"]).value.sum()
+    stages = ("timings/sample", "timings/gradient", "timings/line_search")
+    seconds = (
+        pd.concat([gather(tables[stage], ["seconds"]) for stage in stages]).groupby(["policy", "run"]).seconds.sum()
+    )
+    tests = gather(tables["test"], ["arm", "accuracy", "greedy_accuracy"]).set_index(["policy", "run"])
+    tests = tests.assign(rollouts=cost, seconds=seconds, step=1).reset_index()
+    tests.loc[tests.arm == "base", ["step", "rollouts", "seconds"]] = 0
+    path = gather(tables["grpo/path"], ["step", "split", "rollouts", "accuracy", "greedy_accuracy"])
+    path = path[(path.split == "test") & (path.step > 0)].assign(arm="grpo")
+    steps = gather(tables["timings/grpo"], ["step", "seconds"])
+    steps["seconds"] = steps.groupby(["policy", "run"]).seconds.cumsum()
+    path = path.merge(steps[["policy", "run", "step", "seconds"]], on=["policy", "run", "step"])
+    return _long(pd.concat([tests, path]), ["policy", "run", "arm", "step", "rollouts", "seconds"])
+
+
+def landscape(tables: dict[str, list[str]]) -> pd.DataFrame:
+    """The step sizes tried, on validation problems, one row a run and multiple of α_base."""
+    return gather(tables["landscape"], ["multiple", "accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"])
+
+
+def entropy(tables: dict[str, list[str]]) -> pd.DataFrame:
+    """Accuracy and entropy on validation problems along α and along GRPO: columns arm and position (multiple or step)."""
+    kept = ["policy", "run", "arm", "position", "accuracy", "greedy_accuracy", "entropy_nats", "kl_nats", "collapsed"]
+    along_alpha = landscape(tables).rename(columns={"multiple": "position"}).assign(arm="one_shot")
+    path = gather(tables["grpo/path"], ["step", "split", "accuracy", "entropy_nats", "collapsed"])
+    along_steps = path[path.split == "validation"].rename(columns={"step": "position"}).assign(arm="grpo")
+    return pd.concat([along_alpha, along_steps])[kept].reset_index(drop=True)
+
+
+def central_table(frame: pd.DataFrame, grpo_steps: int) -> pd.DataFrame:
+    """T1, from the frame of `central`: arms by row; accuracy and gain over the base with intervals over policies.
+
+    GRPO appears at its nominal number of steps and at the one-shot arm's run cost (its last step).
+    """
+    last = frame[frame.arm == "grpo"].step.max()
+    arms = {"base": ("base", 0), "one-shot": ("one_shot", 1), f"GRPO, {grpo_steps:,} steps": ("grpo", grpo_steps)}
+    if last != grpo_steps:
+        arms[f"GRPO, {last:,} steps (matched cost)"] = ("grpo", last)
+    rows = []
+    for label, (arm, step) in arms.items():
+        for kind in KINDS:
+            chosen = frame[(frame.arm == arm) & (frame.step == step) & (frame.kind == kind)]
+            base = frame[(frame.arm == "base") & (frame.kind == kind)]
+            accuracy, gain = _per_policy(chosen), _per_policy(chosen) - _per_policy(base)
+            rows.append(
+                {
+                    "arm": label,
+                    "kind": kind,
+                    **dict(zip(("accuracy", "low", "high"), t_interval(accuracy), strict=True)),
+                    **dict(zip(("gain", "gain_low", "gain_high"), t_interval(gain), strict=True)),
+                    "rollouts": chosen.rollouts.mean(),
+                    "seconds": chosen.seconds.mean(),
+                    "sequential_steps": step,
+                    "policies": len(accuracy),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def comparison(frame: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The claim in two lines a decoding: one-shot minus GRPO at `step`, paired by policy, and gain recovered.
+
+    Gain recovered is left out where the lower bound of GRPO's gain does not exceed SMALLEST_GAIN.
+    """
+    rows = []
+    for kind in KINDS:
+        of_kind = frame[frame.kind == kind]
+        one_shot, base = _per_policy(of_kind[of_kind.arm == "one_shot"]), _per_policy(of_kind[of_kind.arm == "base"])
+        grpo = _per_policy(of_kind[(of_kind.arm == "grpo") & (of_kind.step == step)])
+        suffix = f"grpo_{step}_steps_{kind}"
+        rows.append((f"one_shot_minus_{suffix}", *t_interval(one_shot - grpo), "accuracy"))
+        if t_interval(grpo - base)[1] > SMALLEST_GAIN:
+            rows.append((f"gain_recovered_of_{suffix}", *fieller_interval(one_shot - base, grpo - base), "ratio"))
+    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "unit"])
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """T1 as a Markdown table, percent with intervals."""
+
+    def percent(value: float, low: float, high: float) -> str:
+        return f"{100 * value:.1f}" + (f" [{100 * low:.1f}, {100 * high:.1f}]" if low == low else "")
+
+    lines = [
+        "| arm | decoding | accuracy, % | gain, points | rollouts | seconds, one core |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in table.itertuples():
+        accuracy = percent(row.accuracy, row.low, row.high)
+        gain = "" if row.arm == "base" else percent(row.gain, row.gain_low, row.gain_high)
+        lines.append(f"| {row.arm} | {row.kind} | {accuracy} | {gain} | {row.rollouts:,.0f} | {row.seconds:,.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def landscape_extras(tables: dict[str, list[str]]) -> dict[str, pd.DataFrame]:
+    """What the landscape figure shows beside the landscape: α* measured on test, and the slopes at zero."""
+    tests = gather(tables["test"], ["arm", "accuracy", "greedy_accuracy"])
+    chosen = _search(tables, "multiple_star").rename("multiple_star")
+    stars = tests[tests.arm == "one_shot"].set_index(["policy", "run"]).join(chosen).reset_index()
+    return {"stars": stars, "slopes": gather(tables["slope"], ["predicted", "measured", "low", "high"])}
+
+
+def summarise(
+    central_frame: pd.DataFrame, table: pd.DataFrame, base: pd.DataFrame, tables: dict[str, list[str]], grpo_steps: int
+) -> pd.DataFrame:
+    """The headline quantities, tidy: quantity, value, low, high, unit, seeds."""
+    rows = []
+    for row in table.itertuples():
+        arm = re.sub(r"[^a-z0-9]+", "_", row.arm.lower()).strip("_")
+        rows.append((f"{arm}_{row.kind}", row.accuracy, row.low, row.high, "accuracy"))
+        if row.arm != "base":
+            rows.append((f"{arm}_{row.kind}_gain", row.gain, row.gain_low, row.gain_high, "accuracy"))
+    for step in sorted({grpo_steps, central_frame[central_frame.arm == "grpo"].step.max()}):
+        rows.extend(comparison(central_frame, step).itertuples(index=False))
+    for quantity, group in base[base.parameters == base.parameters.mode()[0]].groupby("quantity", sort=False):
+        rows.append((f"base_policy_{quantity}", *t_interval(group.value), "accuracy"))
+    for quantity, unit in SEARCH_UNITS.items():
+        rows.append((quantity, *t_interval(_search(tables, quantity).groupby("policy").mean()), unit))
+    for quantity, (stage, numerator, denominator) in RATES.items():
+        timing = gather(tables[f"timings/{stage}"], ["seconds"])
+        rate = (timing[numerator] / timing[denominator]).groupby(timing.policy).mean()
+        rows.append((quantity, *t_interval(rate), f"{numerator} / {denominator}"))
+    frame = pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "unit"])
+    policies = sorted(central_frame.policy.unique())
+    return frame.assign(seeds=" ".join(map(str, policies)))
+
+
+def _search(tables: dict[str, list[str]], quantity: str) -> pd.Series:
+    """One quantity of every run's line search, indexed by policy and run."""
+    search = gather(tables["search"], ["quantity", "value"])
+    return search[search.quantity == quantity].set_index(["policy", "run"]).value
+
+
+def _per_policy(frame: pd.DataFrame) -> pd.Series:
+    return frame.groupby("policy").accuracy.mean()
+
+
+def _long(frame: pd.DataFrame, identity: list[str]) -> pd.DataFrame:
+    """One row a kind of decoding, with one column `accuracy`."""
+    parts = [frame[identity].assign(kind=kind, accuracy=frame[column]) for kind, column in KINDS.items()]
+    return pd.concat(parts, ignore_index=True)

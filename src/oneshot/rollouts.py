@@ -1,0 +1,92 @@
+"""The rollout table: what was drawn, one row a rollout, as a pandas frame in memory and Parquet on disk.
+
+    problem_id      int64     content hash of the problem
+    sample_id       int32     0 … G-1 within the problem's group
+    prompt_tokens   int32[]   as the policy saw them
+    tokens          int32[]   the completion, its end token included
+    logprobs        float32[] log π of each token under the sampling temperature, nats
+    entropy_nats    float32   mean entropy of π over the completion's tokens
+    ended           bool      false if it was cut off
+    text            str       the completion, decoded
+    status          str       the verdict
+    reward          float32   what the verifier paid
+
+Rows of a group stand together, in the order of `sample_id`; all groups have the same size.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oneshot.provenance import BadFile, atomic_path
+
+SCHEMA = pa.schema(
+    [
+        ("problem_id", pa.int64()),
+        ("sample_id", pa.int32()),
+        ("prompt_tokens", pa.list_(pa.int32())),
+        ("tokens", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("entropy_nats", pa.float32()),
+        ("ended", pa.bool_()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("reward", pa.float32()),
+    ]
+)
+
+
+def save_rollouts(rollouts: pd.DataFrame, path: str | Path, metadata: dict[str, str]) -> None:
+    """Write the table with `metadata` (provenance: policy fingerprint, temperature, seeds, versions) in its schema."""
+    schema = SCHEMA.with_metadata({"oneshot": json.dumps(metadata, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(rollouts, schema=schema, preserve_index=False), temporary)
+
+
+def load_rollouts(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table and its metadata, checked; an error names the file and what is wrong with it."""
+    try:
+        table = pq.read_table(path)
+        metadata = json.loads(table.schema.metadata[b"oneshot"])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise BadFile(f"{path}: not a rollout table ({type(error).__name__}: truncated or foreign file)") from error
+    if not table.schema.remove_metadata().equals(SCHEMA):
+        raise BadFile(f"{path}: not a rollout table: expected the columns {', '.join(SCHEMA.names)}")
+    rollouts = table.to_pandas()
+    check_rollouts(rollouts, str(path))
+    return rollouts, metadata
+
+
+def check_rollouts(rollouts: pd.DataFrame, name: str) -> None:
+    """Refuse, by name, what a gradient could not honestly be computed from."""
+    if rollouts.empty:
+        raise BadFile(f"{name}: no rollouts")
+    num_tokens, num_logprobs = rollouts.tokens.map(len), rollouts.logprobs.map(len)
+    _refuse(rollouts, num_tokens == 0, "has an empty completion", name)
+    _refuse(rollouts, num_tokens != num_logprobs, "has not one log-prob a token", name)
+    finite = rollouts.logprobs.map(lambda values: np.isfinite(values).all())
+    _refuse(rollouts, ~finite | ~np.isfinite(rollouts.reward), "has a log-prob or reward that is not finite", name)
+    _refuse(rollouts, rollouts.duplicated(["problem_id", "sample_id"]), "is there twice", name)
+    group_size = num_groups(rollouts)[1]
+    expected_ids = np.tile(np.arange(group_size), len(rollouts) // group_size)
+    first_of_group = rollouts.problem_id.to_numpy()[::group_size].repeat(group_size)
+    misplaced = (rollouts.sample_id != expected_ids) | (rollouts.problem_id != first_of_group)
+    _refuse(rollouts, misplaced, "is not where its group is", name)
+
+
+def num_groups(rollouts: pd.DataFrame) -> tuple[int, int]:
+    """(number of groups P, group size G) of a table whose groups have one size."""
+    num_problems = rollouts.problem_id.nunique()
+    if len(rollouts) % num_problems:
+        raise BadFile(f"{len(rollouts)} rollouts of {num_problems} problems: groups of unequal size")
+    return num_problems, len(rollouts) // num_problems
+
+
+def _refuse(rollouts: pd.DataFrame, bad: pd.Series, complaint: str, name: str) -> None:
+    if bad.any():
+        row = rollouts[bad.to_numpy()].iloc[0]
+        raise BadFile(f"{name}: rollout (problem {row.problem_id}, sample {row.sample_id}) {complaint}")

@@ -1,0 +1,93 @@
+"""Drawing and scoring rollouts: problems in, the rollout table out.
+
+The key of every rollout is (run, purpose, step, problem, sample), so the same problem met in another step
+or for another purpose gets fresh noise, and the same key gives the same luck to every policy.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from oneshot.engines import Engine, Generation
+from oneshot.engines.noise import rollout_key
+from oneshot.models import Policy
+from oneshot.tasks import Problem, get_task
+from oneshot.verifiers import Status
+
+CUT_OFF = "cut_off"
+"""Status of a completion that reached the token limit: never shown to the verifier, never paid."""
+
+
+def draw_rollouts(
+    engine: Engine,
+    policy: Policy,
+    problems: list[Problem],
+    *,
+    run: str,
+    purpose: str,
+    step: int = 0,
+    group_size: int,
+    temperature: float,
+    max_new_tokens: int,
+    opening: str = "",
+    on_finished: Callable[[int], object] = lambda count: None,
+) -> pd.DataFrame:
+    """`group_size` rollouts for every problem, scored by its task's verifier: the table of `oneshot.rollouts`.
+
+    `opening` is put into the policy's mouth: it counts as prompt, and the completion goes on from there.
+    `on_finished` is told how many rollouts have ended since it was last called.
+    """
+    prompts = [policy.encode(problem.prompt + opening) for problem in problems]
+    keys_PG = torch.tensor(
+        [[rollout_key(run, purpose, step, problem.id, sample) for sample in range(group_size)] for problem in problems]
+    )
+    generation = engine.generate(
+        prompts, keys_PG, temperature=temperature, max_new_tokens=max_new_tokens, on_finished=on_finished
+    )
+    return score(policy, problems, prompts, generation)
+
+
+def score(policy: Policy, problems: list[Problem], prompts: list[list[int]], generation: Generation) -> pd.DataFrame:
+    """The rollout table of a generation: cut, decoded and verified."""
+    lengths = generation.lengths_R.tolist()
+    group_size = len(lengths) // len(problems)
+    tokens = _ragged(generation.tokens_RT.int(), lengths)
+    ended = generation.ended_R.tolist()
+    texts = [policy.decode(row) for row in tokens]
+    of_row = [problem for problem in problems for _ in range(group_size)]
+    verify = {name: get_task(name).verify for name in {problem.task for problem in problems}}
+    verdicts = [
+        verify[problem.task](problem, text) if end else None
+        for problem, text, end in zip(of_row, texts, ended, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "problem_id": [problem.id for problem in of_row],
+            "sample_id": np.tile(np.arange(group_size, dtype=np.int32), len(problems)),
+            "prompt_tokens": [prompt for prompt in prompts for _ in range(group_size)],
+            "tokens": tokens,
+            "logprobs": _ragged(generation.logprobs_RT, lengths),
+            "entropy_nats": generation.entropy_R.numpy(),
+            "ended": ended,
+            "text": texts,
+            "status": [str(verdict.status) if verdict else CUT_OFF for verdict in verdicts],
+            "reward": np.array([verdict.reward if verdict else 0.0 for verdict in verdicts], dtype=np.float32),
+        }
+    )
+
+
+def rates(rollouts: pd.DataFrame) -> dict[str, float]:
+    """What a table says of its policy: accuracy, the shares of unparsable and cut-off rollouts, entropy, length."""
+    return {
+        "accuracy": rollouts.reward.mean(),
+        "unparsable_rate": (rollouts.status == Status.UNPARSABLE).mean(),
+        "cut_off_rate": (~rollouts.ended).mean(),
+        "entropy_nats": rollouts.entropy_nats.mean(),
+        "tokens_per_rollout": rollouts.tokens.map(len).mean(),
+    }
+
+
+def _ragged(values_RT: torch.Tensor, lengths: list[int]) -> list:
+    return [row[:length] for row, length in zip(values_RT.numpy(), lengths, strict=True)]

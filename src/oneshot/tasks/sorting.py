@@ -1,0 +1,40 @@
+"""Sort a handful of letters, `sort:dacb=` -> `;abcd`: the unrelated task on which retention is measured.
+
+It shares the answer format with arithmetic and nothing else, it is part of the pretraining mixture, and
+no arm is ever trained on it.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import ClassVar
+
+from oneshot.tasks import Problem
+from oneshot.verifiers import Verdict
+from oneshot.verifiers.final_answer import verify_final_answer
+
+LETTERS = "abcdefghijklmnop"
+
+
+@dataclass(frozen=True)
+class Sorting:
+    min_letters: int = 4
+    max_letters: int = 6
+
+    name: ClassVar[str] = "sorting"
+    ways: ClassVar[dict[str, str]] = {"direct": ";"}
+
+    def draw(self, rng: random.Random) -> Problem:
+        letters = rng.sample(LETTERS, rng.randint(self.min_letters, self.max_letters))
+        return Problem(self.name, f"sort:{''.join(letters)}=", "".join(sorted(letters)))
+
+    def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
+        return f"{self.ways[way]}{problem.answer}"
+
+    def lesson(self, problem: Problem, rng: random.Random) -> str:
+        return self.demonstrate(problem, "direct", rng)
+
+    def difficulty(self, problem: Problem) -> float:
+        return 0.0
+
+    def verify(self, problem: Problem, completion: str) -> Verdict:
+        return verify_final_answer(completion, problem.answer)

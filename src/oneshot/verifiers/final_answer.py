@@ -1,0 +1,17 @@
+"""The plain answer format of the from-scratch tasks: free work, one `;`, the answer, nothing after it.
+
+Strict on purpose: the answer is compared as text (`07` is not `7`), a second `;` makes the completion
+unparsable, and so does an empty answer. What stands before the `;` is not read.
+"""
+
+from oneshot.verifiers import Status, Verdict
+
+MARK = ";"
+
+
+def verify_final_answer(completion: str, answer: str) -> Verdict:
+    """Correct, wrong, or unparsable. A completion cut off before its end token must not come here."""
+    parts = completion.split(MARK)
+    if len(parts) != 2 or not parts[1].isalnum():
+        return Verdict(Status.UNPARSABLE)
+    return Verdict(Status.CORRECT if parts[1] == answer else Status.WRONG)

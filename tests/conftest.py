@@ -1,0 +1,69 @@
+"""A policy small enough to compute everything by hand, and rollouts it could have drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+with install_import_hook("oneshot.objectives", "beartype.beartype"):
+    import oneshot.objectives
+
+from oneshot.engines.torch import TorchEngine
+from oneshot.models import build_policy
+from oneshot.sampling import draw_rollouts
+from oneshot.tasks import draw_problems, get_task
+
+torch.set_num_threads(1)
+TINY = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 32}
+
+
+@pytest.fixture
+def policy():
+    return build_policy(TINY, seed=0)
+
+
+@pytest.fixture
+def engine(policy):
+    return TorchEngine(policy, num_slots=8)
+
+
+@pytest.fixture
+def problems():
+    return draw_problems(get_task("arithmetic"), (0, 60), 12, seed=0)
+
+
+@pytest.fixture
+def rollouts(policy, engine, problems):
+    """12 groups of 4, with rewards dealt by hand: the first group all wrong, the second all right, the rest mixed."""
+    drawn = draw_rollouts(
+        engine, policy, problems, run="test", purpose="test", group_size=4, temperature=0.9, max_new_tokens=6
+    )
+    rewards = np.random.default_rng(0).integers(0, 2, (12, 4)).astype(np.float32)
+    rewards[0], rewards[1], rewards[2:, 0], rewards[2:, 1] = 0, 1, 0, 1
+    return drawn.assign(reward=rewards.flatten())
+
+
+@pytest.fixture
+def weights(rollouts):
+    rewards_PG = torch.tensor(rollouts.reward.to_numpy()).view(12, 4)
+    return oneshot.objectives.grpo_weights(rewards_PG).flatten().numpy()
+
+
+def logprob_by_hand(policy, prompt_tokens, tokens, temperature):
+    """log π of each token, one forward pass a token, no padding, no batch: what every fast path must equal."""
+    values = []
+    for position in range(len(tokens)):
+        prefix = torch.tensor([[*prompt_tokens, *tokens[:position]]])
+        logits_V = policy.model(prefix).logits[0, -1] / temperature
+        values.append(logits_V[tokens[position]] - logits_V.logsumexp(dim=0))
+    return torch.stack(values)
+
+
+def random_direction(policy, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(p.shape, generator=generator) for name, p in policy.model.named_parameters()}
+
+
+def frame(rows):
+    return pd.DataFrame(rows)

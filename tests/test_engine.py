@@ -1,0 +1,133 @@
+"""The torch engine against `transformers`, and rollouts against the batch they are drawn in."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import logprob_by_hand
+from scipy import stats
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from oneshot.engines.noise import gumbel, rollout_key
+from oneshot.engines.torch import TorchEngine
+from oneshot.models import Policy, build_tokenizer
+
+PROMPTS = ["1+2=", "47+8-5+9=", "sort:dacb=", "9="]
+
+
+def keys(num_prompts, group_size, run="run"):
+    return torch.tensor([[rollout_key(run, "test", 0, p, s) for s in range(group_size)] for p in range(num_prompts)])
+
+
+def generate(policy, num_slots=64, group_size=5, temperature=0.8, prompts=PROMPTS):
+    engine = TorchEngine(policy, num_slots)
+    tokens = [policy.encode(prompt) for prompt in prompts]
+    return engine.generate(tokens, keys(len(prompts), group_size), temperature=temperature, max_new_tokens=7)
+
+
+def other_architectures():
+    tokenizer = build_tokenizer()
+    shape = {
+        "vocab_size": len(tokenizer), "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 40, "max_position_embeddings": 64, "pad_token_id": 0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    llama = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=False))
+    qwen2 = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True))
+    for parameter in [*llama.parameters(), *qwen2.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.3)
+    return {"llama": Policy(llama.eval(), tokenizer), "qwen2": Policy(qwen2.eval(), tokenizer)}
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "qwen2"])
+def test_logprobs_are_those_of_transformers(policy, architecture):
+    """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases: all against the plain model."""
+    policy = policy if architecture == "qwen3" else other_architectures()[architecture]
+    generation = generate(policy)
+    for row, length in enumerate(generation.lengths_R.tolist()):
+        tokens = generation.tokens_RT[row, :length].tolist()
+        expected = logprob_by_hand(policy, policy.encode(PROMPTS[row // 5]), tokens, 0.8)
+        assert torch.allclose(generation.logprobs_RT[row, :length], expected, atol=2e-5)
+
+
+def test_entropy_is_that_of_the_sampling_distribution(policy):
+    generation = generate(policy)
+    tokens = generation.tokens_RT[0, : generation.lengths_R[0]].tolist()
+    prefixes = [policy.encode(PROMPTS[0]) + tokens[:position] for position in range(len(tokens))]
+    with torch.no_grad():
+        entropies = [
+            torch.distributions.Categorical(logits=policy.model(torch.tensor([p])).logits[0, -1] / 0.8).entropy()
+            for p in prefixes
+        ]
+    assert generation.entropy_R[0].item() == pytest.approx(torch.stack(entropies).mean().item(), abs=1e-5)
+
+
+def test_greedy_is_transformers_greedy(policy):
+    generation = generate(policy, group_size=1, temperature=0.0)
+    for row, prompt in enumerate(PROMPTS):
+        ids = torch.tensor([policy.encode(prompt)])
+        expected = policy.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=7)
+        length = generation.lengths_R[row]
+        assert generation.tokens_RT[row, :length].tolist() == expected[0, ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("num_slots", [1, 3, 7, 20])
+def test_a_rollout_does_not_depend_on_its_batch(policy, num_slots):
+    reference, other = generate(policy), generate(policy, num_slots)
+    assert torch.equal(reference.tokens_RT, other.tokens_RT)
+    assert torch.allclose(reference.logprobs_RT, other.logprobs_RT, atol=1e-5)
+
+
+def test_a_rollout_does_not_depend_on_its_neighbours(policy):
+    alone = TorchEngine(policy).generate(
+        [policy.encode(PROMPTS[2])], keys(4, 5)[2:3], temperature=0.8, max_new_tokens=7
+    )
+    together = generate(policy)
+    width = alone.tokens_RT.shape[1]
+    assert torch.equal(alone.tokens_RT, together.tokens_RT[10:15, :width])
+
+
+def test_samples_follow_the_policy(policy):
+    """First tokens of 20,000 rollouts of one prompt against the model's own odds (chi-squared)."""
+    ids = policy.encode(PROMPTS[0])
+    generation = TorchEngine(policy, 4096).generate([ids], keys(1, 20_000), temperature=0.8, max_new_tokens=1)
+    with torch.no_grad():
+        odds = (policy.model(torch.tensor([ids])).logits[0, -1] / 0.8).softmax(0).double().numpy()
+    counts = np.bincount(generation.tokens_RT[:, 0], minlength=len(odds))
+    common = odds * 20_000 >= 5
+    observed, expected = counts[common], odds[common] * 20_000
+    rest = [[20_000 - observed.sum()], [20_000 - expected.sum()]]
+    observed, expected = np.append(observed, rest[0]), np.append(expected, rest[1])
+    assert stats.chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_keys_tell_everything_apart():
+    reference = ("run", "train", 0, 7, 0)
+    changed = [
+        ("run2", "train", 0, 7, 0),
+        ("run", "test", 0, 7, 0),
+        ("run", "train", 1, 7, 0),
+        ("run", "train", 0, 7, 1),
+    ]
+    assert len({rollout_key(*key) for key in [reference, *changed]}) == 5
+
+
+def test_gumbel_noise_is_gumbel_and_independent():
+    noise = gumbel(torch.arange(500), torch.zeros(500, dtype=torch.int64), 40)
+    assert stats.kstest(noise.flatten().numpy(), "gumbel_r").pvalue > 1e-3
+    correlations = np.corrcoef(noise.numpy())[np.triu_indices(500, 1)]
+    assert abs(correlations.mean()) < 1e-3
+    later = gumbel(torch.arange(500), torch.ones(500, dtype=torch.int64), 40)
+    assert abs(np.corrcoef(noise.flatten(), later.flatten())[0, 1]) < 0.03
+
+
+def test_a_prompt_that_does_not_fit_is_refused(policy):
+    with pytest.raises(ValueError, match="prompt 1 has 125 tokens: expected 1 to 121"):
+        generate(policy, prompts=["1=", "=" * 125])
+    with pytest.raises(ValueError, match="prompt 0 has 0 tokens"):
+        generate(policy, prompts=[""])
+
+
+def test_an_unknown_architecture_is_refused(policy):
+    policy.model.config.model_type = "mamba"
+    with pytest.raises(ValueError, match="not 'mamba'"):
+        TorchEngine(policy)

@@ -1,0 +1,169 @@
+"""The gradient against finite differences, a hand-written double loop, and its own additivity."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import logprob_by_hand, random_direction
+
+from oneshot.directions import inner, norm
+from oneshot.gradient import accumulate_gradient, load_gradient, save_gradient, token_logprobs
+from oneshot.models import Policy, build_policy
+from oneshot.provenance import BadFile
+
+TEMPERATURE = 0.9
+
+
+def take(policy, rollouts, weights, **options):
+    return accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE, **options)
+
+
+def double_loop(policy, rollouts, weights):
+    """g by the equation: a sum over rollouts of a sum over tokens, one backward pass a rollout, in FP64."""
+    precise = Policy(build_copy(policy).model.double(), policy.tokenizer)
+    for row, weight in zip(rollouts.itertuples(), weights, strict=True):
+        logprob = logprob_by_hand(precise, row.prompt_tokens, row.tokens, TEMPERATURE).sum()
+        (float(weight) / len(rollouts) * logprob).backward()
+    return {name: parameter.grad for name, parameter in precise.model.named_parameters()}
+
+
+def build_copy(policy):
+    copy = build_policy({"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 32}, seed=1)
+    copy.model.load_state_dict(policy.model.state_dict())
+    return copy
+
+
+def relative_error(g, expected):
+    return norm({name: g[name] - expected[name].float() for name in g}) / norm(expected)
+
+
+def test_equals_the_double_loop(policy, rollouts, weights):
+    expected = double_loop(policy, rollouts, weights)
+    g = take(policy, rollouts, weights).mean()
+    assert relative_error(g, expected) < 1e-5
+    flipped = {name: -value for name, value in g.items()}
+    assert relative_error(flipped, expected) > 1.9
+
+
+def test_equals_finite_differences(policy, rollouts, weights):
+    direction, h = random_direction(policy), 1e-4
+    g = take(policy, rollouts, weights).mean()
+
+    def objective(step):
+        moved = Policy(build_copy(policy).model.double(), policy.tokenizer)
+        with torch.no_grad():
+            for name, parameter in moved.model.named_parameters():
+                parameter += step * direction[name].double()
+            return sum(
+                float(weight) * logprob_by_hand(moved, row.prompt_tokens, row.tokens, TEMPERATURE).sum().item()
+                for row, weight in zip(rollouts.itertuples(), weights, strict=True)
+            ) / len(rollouts)
+
+    slope = (objective(h) - objective(-h)) / (2 * h)
+    assert inner(g, direction) == pytest.approx(slope, rel=1e-3)
+
+
+def test_a_shifted_mask_would_be_caught(policy, rollouts, weights):
+    """Not scoring the first token of every completion changes g by far more than the tolerance.
+
+    (Scoring the prompt's last token as well would not: it is the same in the whole group, whose weights add up to 0.)
+    """
+    expected = double_loop(policy, rollouts, weights)
+    longer = rollouts.tokens.map(len) > 1
+    shifted = rollouts.assign(
+        prompt_tokens=rollouts.prompt_tokens.where(
+            ~longer, [np.append(p, t[0]) for p, t in zip(rollouts.prompt_tokens, rollouts.tokens, strict=True)]
+        ),
+        tokens=rollouts.tokens.where(~longer, rollouts.tokens.map(lambda row: row[1:])),
+        logprobs=rollouts.logprobs.where(~longer, rollouts.logprobs.map(lambda row: row[1:])),
+    )
+    assert relative_error(take(policy, shifted, weights).mean(), expected) > 0.1
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 40, 97, 100_000])
+def test_chunks_change_rounding_only(policy, rollouts, weights, chunk_tokens):
+    reference = take(policy, rollouts, weights).mean()
+    assert relative_error(take(policy, rollouts, weights, chunk_tokens=chunk_tokens).mean(), reference) < 1e-6
+
+
+def test_uninformative_groups_change_nothing(policy, rollouts, weights):
+    assert (weights[:8] == 0).all()
+    whole, part = take(policy, rollouts, weights), take(policy, rollouts[8:], weights[8:])
+    for name, sums in whole.sums.items():
+        assert torch.equal(sums, part.sums[name])
+
+
+def test_shards_add_up_to_the_last_bit(policy, rollouts, weights, tmp_path):
+    whole = take(policy, rollouts, weights, num_blocks=4)
+    for shard in (1, 0):
+        rows = slice(24 * shard, 24 * shard + 24)
+        part = take(policy, rollouts[rows], weights[rows], num_blocks=2, first_block=2 * shard)
+        save_gradient(part, tmp_path / f"{shard}.safetensors", {"policy": "p"})
+    combined = load_gradient([tmp_path / "1.safetensors", tmp_path / "0.safetensors"], "p")
+    assert combined.num_rollouts == whole.num_rollouts == len(rollouts)
+    for name, value in whole.mean().items():
+        assert torch.equal(value, combined.mean()[name])
+
+
+def test_mean_of_a_subset_is_the_gradient_of_the_subset(policy, rollouts, weights):
+    blocks = take(policy, rollouts, weights, num_blocks=3)
+    alone = take(policy, rollouts[16:32], weights[16:32])
+    assert relative_error(blocks.mean([1]), alone.mean()) < 1e-6
+
+
+def test_chosen_blocks_only(policy, rollouts, weights, tmp_path):
+    every = take(policy, rollouts, weights, num_blocks=4, block_ids=[0, 2])
+    whole = take(policy, rollouts, weights, num_blocks=4)
+    assert relative_error(every.mean(), whole.mean([0, 2])) == 0
+    save_gradient(every, tmp_path / "a.safetensors", {"policy": "p"})
+    assert load_gradient([tmp_path / "a.safetensors"], "p", every=2).block_ids == [0, 2]
+
+
+def test_trainer_and_sampler_agree(policy, rollouts, weights):
+    gradient = take(policy, rollouts, weights)
+    assert gradient.sampler_gap.max() < 1e-5
+    other_temperature = accumulate_gradient(policy, rollouts, weights, temperature=1.3)
+    assert other_temperature.sampler_gap[0, 0] > 1e-2
+
+
+def test_token_logprobs_are_in_row_order(policy, rollouts):
+    logprobs_C, rows_C = token_logprobs(policy, rollouts.head(3), TEMPERATURE)
+    expected = torch.cat(
+        [logprob_by_hand(policy, row.prompt_tokens, row.tokens, TEMPERATURE) for row in rollouts.head(3).itertuples()]
+    )
+    assert torch.allclose(logprobs_C, expected, atol=1e-5)
+    assert rows_C.tolist() == [row for row in range(3) for _ in rollouts.tokens.iloc[row]]
+
+
+def test_a_broken_policy_names_the_rollout(policy, rollouts, weights):
+    with torch.no_grad():
+        policy.model.lm_head.weight[rollouts.tokens.iloc[8][0]] = torch.nan
+    with pytest.raises(ValueError, match=r"rollout \(problem \d+, sample \d\): its log-prob is not finite"):
+        take(policy, rollouts, weights)
+
+
+def test_unequal_blocks_are_refused(policy, rollouts, weights):
+    with pytest.raises(ValueError, match=r"12 groups do not make 5 equal blocks.*one_shot\.blocks"):
+        take(policy, rollouts, weights, num_blocks=5)
+
+
+def test_bad_shards_are_refused_by_name(policy, rollouts, weights, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    save_gradient(take(policy, rollouts, weights, num_blocks=2), first, {"policy": "p"})
+    with pytest.raises(BadFile, match=r"first\.safetensors: taken at policy p, not at q"):
+        load_gradient([first], "q")
+    with pytest.raises(BadFile, match="missing or there twice"):
+        load_gradient([first, first], "p")
+    save_gradient(take(policy, rollouts, weights, num_blocks=2, first_block=4), second, {"policy": "p"})
+    with pytest.raises(BadFile, match="missing or there twice"):
+        load_gradient([first, second], "p")
+    second.write_bytes(first.read_bytes()[:-1000])
+    with pytest.raises(BadFile, match=r"second\.safetensors: not a gradient"):
+        load_gradient([second], "p")
+
+
+def test_a_gradient_that_is_not_finite_is_refused(policy, rollouts, weights, tmp_path):
+    gradient = take(policy, rollouts, weights)
+    next(iter(gradient.sums.values())).view(-1)[0] = torch.inf
+    save_gradient(gradient, tmp_path / "g.safetensors", {"policy": "p"})
+    with pytest.raises(BadFile, match=r"g\.safetensors: 'model.* holds values that are not finite"):
+        load_gradient([tmp_path / "g.safetensors"], "p")

@@ -1,0 +1,154 @@
+"""The line search on landscapes whose peak is known, and the curvature against an exact Fisher information."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from conftest import random_direction
+
+from oneshot.directions import inner
+from oneshot.evaluate import sequence_kl
+from oneshot.line_search import base_step, best_multiple, flag_collapse, line_search, measure_curvature, moved
+from oneshot.models import Policy, fingerprint
+
+GRID = [0.5, 1.0, 2.0, 5.0, 10.0]
+
+
+def hill(peak):
+    """Accuracy falling off with the distance, in octaves, from the peak; the base is worst of all."""
+    return lambda multiple: {"accuracy": 1 - abs(math.log2(multiple / peak)) / 100 if multiple else 0.0}
+
+
+def search(evaluate, num_evaluations=10):
+    return line_search(evaluate, GRID, num_evaluations=num_evaluations)
+
+
+def star(landscape):
+    return best_multiple(landscape.set_index("multiple").to_dict("index"))
+
+
+@pytest.mark.parametrize("peak", [0.2, 0.7, 1.6, 3.0, 10.0, 30.0])
+def test_finds_the_peak_inside_and_beyond_the_grid(peak):
+    landscape = search(hill(peak), 14)
+    assert abs(math.log2(star(landscape) / peak)) < 0.35
+    assert len(landscape) == 14
+    assert landscape.multiple.is_monotonic_increasing
+
+
+def test_says_why_a_point_is_there():
+    assert search(hill(1.6)).origin.value_counts().to_dict() == {"grid": 6, "refinement": 4}
+    assert search(hill(1e4)).origin.value_counts().to_dict() == {"grid": 6, "extension": 4}
+    assert search(hill(1e4)).multiple.max() == pytest.approx(160)
+
+
+def test_costs_what_it_says():
+    calls = []
+    search(lambda multiple: calls.append(multiple) or {"accuracy": 0.0}, 9)
+    assert len(calls) == len(set(calls)) == 9
+
+
+def test_keeps_the_base_if_nothing_is_better():
+    assert star(search(lambda multiple: {"accuracy": 0.5 - multiple})) == 0.0
+
+
+def test_of_equals_the_smallest_step_wins():
+    assert star(search(lambda multiple: {"accuracy": float(multiple >= 2)})) < 2.5
+
+
+def test_too_few_evaluations_are_refused():
+    with pytest.raises(ValueError, match=r"line_search\.evaluations is 5: the base and the grid alone take 6"):
+        search(hill(1), 5)
+
+
+def test_moved_adds_and_restores_bit_for_bit(policy):
+    direction, before = random_direction(policy), fingerprint(policy.model)
+    copies = {name: parameter.clone() for name, parameter in policy.model.named_parameters()}
+    with moved(policy.model, direction, 0.1):
+        for name, parameter in policy.model.named_parameters():
+            assert torch.equal(parameter, copies[name] + 0.1 * direction[name])
+    assert fingerprint(policy.model) == before
+
+
+def test_moved_restores_after_an_error(policy):
+    before = fingerprint(policy.model)
+    with pytest.raises(RuntimeError, match="inside"), moved(policy.model, random_direction(policy), 0.1):
+        raise RuntimeError("inside")
+    assert fingerprint(policy.model) == before
+
+
+def test_moved_refuses_a_foreign_direction(policy):
+    with pytest.raises(ValueError, match="differ in the parameters"), moved(policy.model, {"x": torch.zeros(1)}, 1.0):
+        pass
+
+
+def one_token(rollouts):
+    """The rollouts cut to their first token: then the expectation over completions is a sum over the vocabulary."""
+    return rollouts.assign(tokens=[row[:1] for row in rollouts.tokens], logprobs=[row[:1] for row in rollouts.logprobs])
+
+
+def test_curvature_is_the_exact_fisher_information(policy, rollouts):
+    """dᵀFd = Σ_y π(y) ⟨d, ∇ log π(y)⟩², summed over the whole vocabulary, averaged over prompts; scale-free α_base."""
+    chosen, direction = one_token(rollouts)[::4].head(3), random_direction(policy)
+    exact = 0.0
+    for row in chosen.itertuples():
+        logprobs_V = policy.model(torch.tensor([row.prompt_tokens])).logits[0, -1].log_softmax(0)
+        for value in logprobs_V:
+            score = torch.autograd.grad(value, list(policy.model.parameters()), retain_graph=True)
+            names = [name for name, _ in policy.model.named_parameters()]
+            exact += value.exp().item() * inner(dict(zip(names, score, strict=True)), direction) ** 2 / len(chosen)
+    reference = Policy(type(policy.model)(policy.model.config), policy.tokenizer)
+    reference.model.load_state_dict(policy.model.state_dict())
+
+    def kl_at(step):
+        with moved(policy.model, direction, step):
+            return sequence_kl(reference, policy, chosen, 1.0).mean().item()
+
+    measured = measure_curvature(kl_at, direction)
+    assert measured == pytest.approx(exact, rel=0.03)
+    longer = {name: 1000 * value for name, value in direction.items()}
+    assert 1000 * base_step(1e6 * measured, 0.2) == pytest.approx(base_step(measured, 0.2))
+    assert kl_at(base_step(measured, 1e-4)) == pytest.approx(1e-4, rel=0.1)
+    assert set(longer) == set(direction)
+
+
+def test_sequence_kl_by_hand(policy, rollouts):
+    """Σ over positions of Σ_v p log(p/q), one forward pass a prefix, in the direction KL(policy ‖ other)."""
+    direction, chosen = random_direction(policy), rollouts.head(3)
+    reference = Policy(type(policy.model)(policy.model.config), policy.tokenizer)
+    reference.model.load_state_dict(policy.model.state_dict())
+    with moved(policy.model, direction, 0.02), torch.no_grad():
+        kl = sequence_kl(policy, reference, chosen, 0.9, chunk_tokens=20)
+        backwards = sequence_kl(reference, policy, chosen, 0.9)
+        for index, row in enumerate(chosen.itertuples()):
+            expected = 0.0
+            for position in range(len(row.tokens)):
+                prefix = torch.tensor([[*row.prompt_tokens, *row.tokens[:position]]])
+                p, q = (
+                    (model.model(prefix).logits[0, -1].double() / 0.9).log_softmax(0) for model in (policy, reference)
+                )
+                expected += (p.exp() * (p - q)).sum().item()
+            assert kl[index].item() == pytest.approx(expected, rel=1e-4)
+    assert not torch.allclose(kl, backwards, rtol=1e-3)
+
+
+def test_a_zero_direction_is_refused(policy):
+    zero = {name: torch.zeros_like(parameter) for name, parameter in policy.model.named_parameters()}
+    with pytest.raises(ValueError, match="the direction is zero"):
+        measure_curvature(lambda step: 0.0, zero)
+
+
+def test_a_direction_that_does_nothing_is_refused(policy):
+    with pytest.raises(ValueError, match="no step along the direction"):
+        measure_curvature(lambda step: 0.0, random_direction(policy))
+
+
+def test_collapse_is_flagged_by_the_rule():
+    """Worse than the base *and* entropy off its path; a rebound alone, or a loss alone, is no collapse."""
+    path = pd.DataFrame(
+        {
+            "accuracy": [0.4, 0.6, 0.3, 0.5, 0.3, 0.1],
+            "entropy_nats": [1.0, 0.5, 0.4, 0.6, 0.6, 0.01],
+        }
+    )
+    assert flag_collapse(path).tolist() == [False, False, False, False, True, True]

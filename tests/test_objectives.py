@@ -1,0 +1,67 @@
+"""Advantages against numbers worked out by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from oneshot.objectives import NothingToLearn, check_informative, grpo_weights, mean_removed, reward_gradient_weights
+
+
+def test_grpo_weights_by_hand():
+    """Rewards 1, 0, 0, 0: mean 1/4, variance with ddof 1 is (9/16 + 3/16) / 3 = 1/4, std 1/2."""
+    weights = grpo_weights(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+    expected = torch.tensor([[0.75, -0.25, -0.25, -0.25]]) / (0.5 + 1e-4)
+    assert torch.allclose(weights, expected, rtol=1e-6)
+    assert weights[0, 0] > 0 > weights[0, 1]
+
+
+def test_right_answers_are_pushed_up():
+    weights = grpo_weights(torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0]]))
+    assert ((weights > 0) == torch.tensor([[True, True, False, True, False]])).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_groups_of_equal_rewards_weigh_exactly_nothing(value):
+    """Also where the mean of equal numbers rounds: three times 0.1."""
+    for weigh in (grpo_weights, reward_gradient_weights, mean_removed):
+        assert (weigh(torch.full((2, 3), value)) == 0).all()
+
+
+def test_reward_gradient_weights_are_leave_one_out():
+    """r_i minus the mean of the others, which is G/(G-1) times r_i minus the mean of all."""
+    rewards = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0]])
+    others = torch.stack([torch.cat((rewards[0, :i], rewards[0, i + 1 :])).mean() for i in range(5)])
+    assert torch.allclose(reward_gradient_weights(rewards)[0], rewards[0] - others)
+
+
+def test_reward_gradient_is_unbiased_by_enumeration():
+    """Three-armed bandit, all pairs of draws: the expectation of Σ w ∇log π / G is ∇ Σ π r exactly."""
+    logits = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
+    reward = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+    (expected,) = torch.autograd.grad((logits.softmax(0) * reward).sum(), logits)
+    total = torch.zeros(3, dtype=torch.float64)
+    for i in range(3):
+        for j in range(3):
+            weights = reward_gradient_weights(reward[[i, j]].float()[None])[0].double()
+            logprobs = logits.log_softmax(0)
+            (score,) = torch.autograd.grad((weights * logprobs[[i, j]]).sum() / 2, logits)
+            total += logits.softmax(0)[i].item() * logits.softmax(0)[j].item() * score
+    assert torch.allclose(total, expected)
+
+
+def test_a_batch_that_teaches_nothing_is_refused():
+    batch = pd.DataFrame({"problem_id": [1, 1, 2, 2], "reward": [0.0, 0.0, 1.0, 1.0]})
+    with pytest.raises(NothingToLearn, match=r"2 of 4 rollouts are right and no group.*no α\*"):
+        check_informative(batch)
+    assert check_informative(batch.assign(reward=[0.0, 1.0, 1.0, 1.0])) == 1
+
+
+def test_the_wrong_shape_is_refused():
+    with pytest.raises(Exception, match="grpo_weights"):
+        grpo_weights(torch.zeros(4))
+
+
+def test_weights_are_finite():
+    assert math.isfinite(grpo_weights(torch.tensor([[1.0, 0.0]])).sum().item())
