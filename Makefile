@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: figures smoke main test test-all paper clean
+.PHONY: figures smoke main test test-slow test-all paper clean
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
 	$(SNAKEMAKE) figures
@@ -17,10 +17,12 @@ smoke: $(VENV)/installed  ## the whole job at a small scale
 	$(SNAKEMAKE) figures --configfile config/smoke.yaml
 
 test: $(VENV)/installed  ## the fast tests
-	$(BIN)/pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
-test-all: $(VENV)/installed  ## all tests
-	$(BIN)/pytest -m "slow or not slow"
+test-slow: $(VENV)/installed  ## the slow tests alone
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow
+
+test-all: test test-slow  ## all tests
 
 paper: figures  ## the paper, from the results
 	$(BIN)/python -c "import typst; typst.compile('paper/main.typ', output='paper/main.pdf', root='.')"

@@ -87,7 +87,7 @@ def build_policy(size: dict, seed: int) -> Policy:
 
 
 def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
-    """Tokenizer, config and `policy.json` (metadata and fingerprint) first, the weights last: they complete the folder."""
+    """Tokenizer, config and `policy.json` (metadata, fingerprint) first; the weights last, as they complete it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     policy.tokenizer.save_pretrained(folder)
@@ -98,7 +98,7 @@ def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
 
 
 def load_policy(folder: str | Path) -> Policy:
-    """The policy in that folder, in FP32 and in evaluation mode; an error names the folder and what is wrong with it."""
+    """The policy in that folder, in FP32, in evaluation mode; an error names the folder and what is wrong."""
     folder = Path(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)

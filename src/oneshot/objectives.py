@@ -50,6 +50,6 @@ def check_informative(rollouts: pd.DataFrame) -> int:
 
 
 def mean_removed(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """r_i minus its group's mean; exactly 0 where all rewards of the group are equal, whatever the rounding of the mean."""
+    """r_i minus its group's mean; exactly 0 where all rewards of the group are equal, however the mean rounds."""
     informative_P1 = rewards_PG.amax(dim=1, keepdim=True) > rewards_PG.amin(dim=1, keepdim=True)
     return (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)) * informative_P1

@@ -13,9 +13,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from oneshot.provenance import atomic_path, write_csv
-from oneshot.report import over_policies
+from oneshot.report import KINDS, over_policies
 
 COLORS = {"one_shot": "#D55E00", "grpo": "#0072B2", "base": "#6F6F6F", "predicted": "#009E73"}
 NAMES = {"one_shot": "one-shot", "grpo": "GRPO", "base": "base"}
@@ -77,13 +78,11 @@ def _central_panel(axes: Axes, frame: pd.DataFrame, cost: str) -> None:
     axes.plot(one_shot[cost], one_shot.accuracy, ".", color=COLORS["one_shot"], alpha=0.4, markersize=3)
     _whisker(axes, one_shot[cost].mean(), point, COLORS["one_shot"], marker="D")
     axes.set_xscale("log")
-    last = curve.iloc[-1]
-    _label(axes, last[cost], last.value, NAMES["grpo"], COLORS["grpo"], (-4, 6), "right")
+    best = curve.loc[curve.value.idxmax()]
+    _label(axes, best[cost], best.value, NAMES["grpo"], COLORS["grpo"], (0, 8), "right")
     _label(axes, one_shot[cost].mean(), point.value, NAMES["one_shot"], COLORS["one_shot"], (-8, -3), "right")
-    axes.annotate(
-        NAMES["base"], (0.01, base.value), xycoords=axes.get_yaxis_transform(), xytext=(0, 3),
-        textcoords="offset points", color=COLORS["base"], fontsize=8,
-    )  # fmt: skip
+    start = min(curve[cost].min(), one_shot[cost].min())
+    _label(axes, start, base.value, NAMES["base"], COLORS["base"], (0, -6))
 
 
 def draw_landscape(frame: pd.DataFrame, stars: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
@@ -91,29 +90,39 @@ def draw_landscape(frame: pd.DataFrame, stars: pd.DataFrame, slopes: pd.DataFram
 
     `stars`: one row a run with multiple_star and the test accuracies at α*; `slopes`: predicted, measured, low, high.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 4.6), sharex=False)
-    for panel, kind, column in ((axes[0, 0], "sampled", "accuracy"), (axes[0, 1], "greedy", "greedy_accuracy")):
-        _along_alpha(panel, frame, column, COLORS["one_shot"])
-        base = frame[frame.multiple == 0][column].mean()
-        panel.axhline(base, color=COLORS["base"], linestyle=":")
-        panel.plot(stars.multiple_star, stars[column], "*", color="black", markersize=7, alpha=0.7)
-        panel.set(ylabel=f"accuracy, {KIND_TITLES[kind]}", ylim=(0, None))
-        _label(panel, frame.multiple.max(), base, NAMES["base"], COLORS["base"], (0, 4), "right")
-    star = stars.iloc[0]
-    _label(axes[0, 0], star.multiple_star, star.accuracy, "α* on test", "black", (6, 6))
-    _along_alpha(axes[1, 0], frame, "entropy_nats", COLORS["one_shot"])
-    axes[1, 0].axhline(frame[frame.multiple == 0].entropy_nats.mean(), color=COLORS["base"], linestyle=":")
-    axes[1, 0].set(ylabel="entropy, nats per token", ylim=(0, None))
-    for panel in (axes[0, 0], axes[0, 1], axes[1, 0]):
-        panel.set(xscale="log", xlabel="step size α / α_base")
-    _kl_panel(axes[1, 1], frame)
-    _slope_inset(axes[1, 1].inset_axes((0.62, 0.12, 0.36, 0.4)), slopes)
+    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.2))
+    for panel, (kind, column) in zip(axes[0], KINDS.items(), strict=False):
+        _along_alpha(panel, frame, column)
+        panel.plot(stars.multiple_star, stars[column], "*", color="black", markersize=6, alpha=0.7)
+        panel.set(ylabel=f"accuracy, {KIND_TITLES[kind]}")
+    lowest = stars.loc[stars.accuracy.idxmin()]
+    _label(axes[0, 0], lowest.multiple_star, lowest.accuracy, "α* on test", "black", (0, -9), "center")
+    _slope_panel(axes[0, 2], slopes)
+    _along_alpha(axes[1, 0], frame, "entropy_nats")
+    axes[1, 0].set(ylabel="entropy, nats per token")
+    moves = frame[frame.multiple > 0].sort_values("multiple")
+    _along_alpha(axes[1, 1], frame, "kl_nats", with_base=False)
+    axes[1, 1].plot(moves.multiple, moves.predicted_kl_nats, "--", color=COLORS["predicted"], linewidth=1)
+    axes[1, 1].set(yscale="log", ylabel="KL to base, nats per sequence")
+    _label(
+        axes[1, 1],
+        moves.multiple.max(),
+        moves.predicted_kl_nats.max(),
+        "predicted",
+        COLORS["predicted"],
+        (-12, 0),
+        "right",
+    )
+    _along_alpha(axes[1, 2], frame, "kl_nats_per_token", with_base=False)
+    axes[1, 2].set(yscale="log", ylabel="KL to base, nats per token")
+    for panel in (*axes[0, :2], *axes[1]):
+        _alpha_axis(panel)
     return figure
 
 
-def _along_alpha(axes: Axes, frame: pd.DataFrame, column: str, color: str) -> None:
+def _along_alpha(axes: Axes, frame: pd.DataFrame, column: str, with_base: bool = True) -> None:
     """Single runs faint with all their points; the mean over policies at the multiples that all runs tried."""
-    moves = frame[frame.multiple > 0]
+    color, moves = COLORS["one_shot"], frame[frame.multiple > 0]
     num_runs = moves.groupby(["policy", "run"]).ngroups
     for _, path in moves.groupby(["policy", "run"]):
         axes.plot(path.multiple, path[column], ".-", color=color, alpha=0.3, linewidth=0.7, markersize=3)
@@ -121,42 +130,42 @@ def _along_alpha(axes: Axes, frame: pd.DataFrame, column: str, color: str) -> No
     mean = over_policies(shared, ["multiple"], column).sort_values("multiple")
     axes.plot(mean.multiple, mean.value, "o-", color=color)
     _band(axes, mean.multiple, mean.low, mean.high, color)
-    if "collapsed" in frame:
-        fallen = moves[moves.collapsed]
-        axes.plot(fallen.multiple, fallen[column], "x", color="black", markersize=3.5, alpha=0.6)
+    fallen = moves[moves.collapsed.astype(bool)]
+    axes.plot(fallen.multiple, fallen[column], "x", color="black", markersize=4)
+    if with_base:
+        base = frame[frame.multiple == 0][column].mean()
+        axes.axhline(base, color=COLORS["base"], linestyle=":")
+        axes.set_ylim(0, None)
+        _label(axes, moves.multiple.max(), base, NAMES["base"], COLORS["base"], (0, -5), "right")
 
 
-def _kl_panel(axes: Axes, frame: pd.DataFrame) -> None:
-    _along_alpha(axes, frame.drop(columns="collapsed"), "kl_nats", COLORS["one_shot"])
-    moves = frame[frame.multiple > 0].sort_values("multiple")
-    axes.plot(moves.multiple, moves.predicted_kl_nats, "--", color=COLORS["predicted"])
-    axes.set(xscale="log", yscale="log", xlabel="step size α / α_base", ylabel="KL to base, nats per sequence")
-    _label(axes, moves.multiple.iloc[0], moves.predicted_kl_nats.iloc[0], "predicted", COLORS["predicted"], (4, 14))
+def _alpha_axis(axes: Axes) -> None:
+    axes.set(xscale="log", xlabel="step size α / α_base")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _slope_inset(axes: Axes, slopes: pd.DataFrame) -> None:
+def _slope_panel(axes: Axes, slopes: pd.DataFrame) -> None:
     errors = np.abs(slopes[["low", "high"]].to_numpy().T - slopes.measured.to_numpy())
-    axes.errorbar(
-        slopes.predicted, slopes.measured, errors, fmt="o", color=COLORS["one_shot"], markersize=3, linewidth=0.8
-    )
-    top = 1.25 * max(slopes.predicted.max(), slopes.high.max())
+    axes.errorbar(slopes.predicted, slopes.measured, errors, fmt="o", color=COLORS["one_shot"], linewidth=0.8)
+    top = 1.2 * max(slopes.predicted.max(), slopes.high.max())
     axes.plot([0, top], [0, top], ":", color=COLORS["base"], linewidth=0.8)
     axes.set(xlim=(0, top), ylim=(min(0, slopes.low.min()), top))
-    axes.set_title("slope at 0: measured / ⟨ĝ, d⟩", fontsize=6, pad=2)
-    axes.tick_params(labelsize=5, length=2, pad=1)
+    axes.set(xlabel="predicted slope ⟨ĝ, d⟩", ylabel="measured slope at α = 0")
 
 
 def draw_entropy(frame: pd.DataFrame) -> Figure:
     """F3: entropy along α and along GRPO's steps, and which path buys more accuracy per nat."""
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
     along_alpha = frame[frame.arm == "one_shot"].rename(columns={"position": "multiple"})
-    _along_alpha(axes[0], along_alpha, "entropy_nats", COLORS["one_shot"])
-    axes[0].set(xscale="log", xlabel="step size α / α_base", ylabel="entropy, nats per token", ylim=(0, None))
-    for panel, (kind, title) in zip(axes[1:], KIND_TITLES.items(), strict=True):
-        column = {"sampled": "accuracy", "greedy": "greedy_accuracy"}[kind]
+    _along_alpha(axes[0], along_alpha, "entropy_nats")
+    axes[0].set(ylabel="entropy, nats per token")
+    _alpha_axis(axes[0])
+    for panel, (kind, column) in zip(axes[1:], KINDS.items(), strict=True):
         for arm in ("one_shot", "grpo"):
             _entropy_path(panel, frame[frame.arm == arm], column, arm)
-        panel.set(xlabel="entropy, nats per token", ylabel=f"accuracy, {title}")
+        panel.set(xlabel="entropy, nats per token", ylabel=f"accuracy, {KIND_TITLES[kind]}")
         panel.invert_xaxis()
     return figure
 

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -67,24 +68,21 @@ def mixture_documents(
             served += 1
 
 
-def length_sorted_batches(policy: Policy, documents: Iterator, batch_size: int, seed: int, window: int = 16):
-    """Endless (token_ids_BT, labels_BT) batches of similar lengths, the prompt and the padding not scored.
+def padded_batches(
+    policy: Policy, documents: Iterator[tuple[str, str]], batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (token_ids_BT, labels_BT) batches; neither prompt nor padding is scored.
 
-    `window` batches are drawn at once, sorted by length, cut and served in random order: little padding,
-    and the expected gradient of a batch picked at random is that of the mixture.
+    Documents stay in random order: in batches sorted by length, which saves padding, a mean over tokens would
+    weigh the opening of a short way more than that of a long one, and the policy would come to prefer short ways.
     """
-    rng = random.Random(f"batches/{seed}")
     while True:
-        rows = []
-        for _ in range(window * batch_size):
-            prompt, completion = next(documents)
+        token_ids, labels = [], []
+        for prompt, completion in islice(documents, batch_size):
             prompt_ids, completion_ids = policy.encode(prompt), [*policy.encode(completion), policy.end_id]
-            rows.append((prompt_ids + completion_ids, [IGNORED] * len(prompt_ids) + completion_ids))
-        rows.sort(key=lambda row: len(row[0]))
-        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        rng.shuffle(batches)
-        for batch in batches:
-            yield _pad([row[0] for row in batch], 0), _pad([row[1] for row in batch], IGNORED)
+            token_ids.append(prompt_ids + completion_ids)
+            labels.append([IGNORED] * len(prompt_ids) + completion_ids)
+        yield _pad(token_ids, 0), _pad(labels, IGNORED)
 
 
 def pretrain(policy: Policy, batches: Iterator, *, num_steps: int, learning_rate: float, progress=iter) -> list[float]:

@@ -1,18 +1,16 @@
 """Results to tidy frames: what the figures draw, what the tables say, what the paper quotes.
 
-Reads CSV only; nothing here loads a model. The identity of a run (size, policy, run) is in its path,
-`results/<experiment>/<size>/policy<p>/<task>/run<r>/…`, and becomes columns.
+Reads CSV only; nothing here loads a model.
 """
 
 import re
-from pathlib import Path
 
 import pandas as pd
 
-from oneshot.provenance import BadFile, read_csv
+from oneshot.costs import COSTS, RUN, grpo_cost, one_shot_cost
 from oneshot.statistics import fieller_interval, t_interval
+from oneshot.tables import gather, search_quantity
 
-RUN_PATH = re.compile(r"(?P<size>[^/]+)/policy(?P<policy>\d+)/(?P<task>[^/]+)/run(?P<run>\d+)/")
 KINDS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 SMALLEST_GAIN = 0.05
 """'Gain recovered' is a ratio of gains: given only if GRPO's gain is above this with 95 % confidence."""
@@ -37,22 +35,8 @@ RATES = {
 """Quantity -> (stage, numerator, denominator): rates read off the timing tables."""
 
 
-def gather(paths: list[str | Path], columns: list[str]) -> pd.DataFrame:
-    """The same table of several runs under one another, with columns policy and run in front."""
-    frames = []
-    for path in paths:
-        match = RUN_PATH.search(Path(path).as_posix())
-        if not match:
-            raise BadFile(f"{path}: not the table of a run (expected …/policy<p>/<task>/run<r>/…)")
-        frame = read_csv(path, columns)
-        frame.insert(0, "policy", int(match["policy"]))
-        frame.insert(1, "run", int(match["run"]))
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
 def over_policies(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean of `value` and its t interval over policies (runs of one policy are averaged first): by, value, low, high."""
+    """Mean of `value` with its t interval over policies (runs of one are averaged first): by, value, low, high."""
     per_policy = frame.groupby([*by, "policy"], sort=False, dropna=False)[value].mean().reset_index()
     rows = []
     for key, group in per_policy.groupby(by, sort=False, dropna=False):
@@ -64,26 +48,19 @@ def over_policies(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFram
 
 
 def central(tables: dict[str, list[str]]) -> pd.DataFrame:
-    """Test accuracy of every arm against rollouts and seconds: one row a run, arm, point and kind of decoding.
+    """Test accuracy of every arm and what it had spent: one row a run, arm, point and kind of decoding.
 
-    Columns policy, run, arm, step, rollouts, seconds, kind, accuracy. Seconds are those of one core: of the
-    one-shot arm its sampling, gradient and line search, of GRPO its steps up to there, measuring aside.
+    Columns policy, run, arm, step, rollouts, tokens, flops, seconds, kind, accuracy.
     """
-    search = gather(tables["search"], ["quantity", "value"])
-    cost = search[search.quantity.isin(["batch_rollouts", "search_rollouts"])].groupby(["policy", "run"]).value.sum()
-    stages = ("timings/sample", "timings/gradient", "timings/line_search")
-    seconds = (
-        pd.concat([gather(tables[stage], ["seconds"]) for stage in stages]).groupby(["policy", "run"]).seconds.sum()
-    )
-    tests = gather(tables["test"], ["arm", "accuracy", "greedy_accuracy"]).set_index(["policy", "run"])
-    tests = tests.assign(rollouts=cost, seconds=seconds, step=1).reset_index()
-    tests.loc[tests.arm == "base", ["step", "rollouts", "seconds"]] = 0
-    path = gather(tables["grpo/path"], ["step", "split", "rollouts", "accuracy", "greedy_accuracy"])
+    tests = gather(tables["test"], ["arm", *KINDS.values()])
+    base = tests[tests.arm == "base"].assign(step=0, **dict.fromkeys(COSTS, 0))
+    one_shot = tests[tests.arm == "one_shot"].assign(step=1).merge(one_shot_cost(tables), on=RUN)
+    path = gather(tables["grpo/path"], ["step", "split", *KINDS.values()]).drop(columns="rollouts")
     path = path[(path.split == "test") & (path.step > 0)].assign(arm="grpo")
-    steps = gather(tables["timings/grpo"], ["step", "seconds"])
-    steps["seconds"] = steps.groupby(["policy", "run"]).seconds.cumsum()
-    path = path.merge(steps[["policy", "run", "step", "seconds"]], on=["policy", "run", "step"])
-    return _long(pd.concat([tests, path]), ["policy", "run", "arm", "step", "rollouts", "seconds"])
+    points = pd.concat([base, one_shot, path.merge(grpo_cost(tables), on=[*RUN, "step"])])
+    identity = points[[*RUN, "arm", "step", *COSTS]]
+    kinds = [identity.assign(kind=kind, accuracy=points[column]) for kind, column in KINDS.items()]
+    return pd.concat(kinds, ignore_index=True)
 
 
 def landscape(tables: dict[str, list[str]]) -> pd.DataFrame:
@@ -92,7 +69,7 @@ def landscape(tables: dict[str, list[str]]) -> pd.DataFrame:
 
 
 def entropy(tables: dict[str, list[str]]) -> pd.DataFrame:
-    """Accuracy and entropy on validation problems along α and along GRPO: columns arm and position (multiple or step)."""
+    """Validation accuracy and entropy along α and along GRPO: columns arm and position (multiple or step)."""
     kept = ["policy", "run", "arm", "position", "accuracy", "greedy_accuracy", "entropy_nats", "kl_nats", "collapsed"]
     along_alpha = landscape(tables).rename(columns={"multiple": "position"}).assign(arm="one_shot")
     path = gather(tables["grpo/path"], ["step", "split", "accuracy", "entropy_nats", "collapsed"])
@@ -121,8 +98,7 @@ def central_table(frame: pd.DataFrame, grpo_steps: int) -> pd.DataFrame:
                     "kind": kind,
                     **dict(zip(("accuracy", "low", "high"), t_interval(accuracy), strict=True)),
                     **dict(zip(("gain", "gain_low", "gain_high"), t_interval(gain), strict=True)),
-                    "rollouts": chosen.rollouts.mean(),
-                    "seconds": chosen.seconds.mean(),
+                    **chosen[COSTS].mean(),
                     "sequential_steps": step,
                     "policies": len(accuracy),
                 }
@@ -154,20 +130,21 @@ def as_markdown(table: pd.DataFrame) -> str:
         return f"{100 * value:.1f}" + (f" [{100 * low:.1f}, {100 * high:.1f}]" if low == low else "")
 
     lines = [
-        "| arm | decoding | accuracy, % | gain, points | rollouts | seconds, one core |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| arm | decoding | accuracy, % | gain, points | steps | rollouts | tokens | FLOPs | seconds, one core |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in table.itertuples():
         accuracy = percent(row.accuracy, row.low, row.high)
         gain = "" if row.arm == "base" else percent(row.gain, row.gain_low, row.gain_high)
-        lines.append(f"| {row.arm} | {row.kind} | {accuracy} | {gain} | {row.rollouts:,.0f} | {row.seconds:,.0f} |")
+        spent = f"{row.rollouts:,.0f} | {row.tokens:,.0f} | {row.flops:.1e} | {row.seconds:,.0f}"
+        lines.append(f"| {row.arm} | {row.kind} | {accuracy} | {gain} | {row.sequential_steps:,} | {spent} |")
     return "\n".join(lines) + "\n"
 
 
 def landscape_extras(tables: dict[str, list[str]]) -> dict[str, pd.DataFrame]:
     """What the landscape figure shows beside the landscape: α* measured on test, and the slopes at zero."""
     tests = gather(tables["test"], ["arm", "accuracy", "greedy_accuracy"])
-    chosen = _search(tables, "multiple_star").rename("multiple_star")
+    chosen = search_quantity(tables, "multiple_star").rename("multiple_star")
     stars = tests[tests.arm == "one_shot"].set_index(["policy", "run"]).join(chosen).reset_index()
     return {"stars": stars, "slopes": gather(tables["slope"], ["predicted", "measured", "low", "high"])}
 
@@ -187,7 +164,7 @@ def summarise(
     for quantity, group in base[base.parameters == base.parameters.mode()[0]].groupby("quantity", sort=False):
         rows.append((f"base_policy_{quantity}", *t_interval(group.value), "accuracy"))
     for quantity, unit in SEARCH_UNITS.items():
-        rows.append((quantity, *t_interval(_search(tables, quantity).groupby("policy").mean()), unit))
+        rows.append((quantity, *t_interval(search_quantity(tables, quantity).groupby("policy").mean()), unit))
     for quantity, (stage, numerator, denominator) in RATES.items():
         timing = gather(tables[f"timings/{stage}"], ["seconds"])
         rate = (timing[numerator] / timing[denominator]).groupby(timing.policy).mean()
@@ -197,17 +174,5 @@ def summarise(
     return frame.assign(seeds=" ".join(map(str, policies)))
 
 
-def _search(tables: dict[str, list[str]], quantity: str) -> pd.Series:
-    """One quantity of every run's line search, indexed by policy and run."""
-    search = gather(tables["search"], ["quantity", "value"])
-    return search[search.quantity == quantity].set_index(["policy", "run"]).value
-
-
 def _per_policy(frame: pd.DataFrame) -> pd.Series:
     return frame.groupby("policy").accuracy.mean()
-
-
-def _long(frame: pd.DataFrame, identity: list[str]) -> pd.DataFrame:
-    """One row a kind of decoding, with one column `accuracy`."""
-    parts = [frame[identity].assign(kind=kind, accuracy=frame[column]) for kind, column in KINDS.items()]
-    return pd.concat(parts, ignore_index=True)

@@ -33,9 +33,7 @@ class TorchEngine:
 
     def __init__(self, policy: Policy, num_slots: int = 512):
         if policy.model.config.model_type not in SUPPORTED:
-            raise ValueError(
-                f"the torch engine decodes {', '.join(SUPPORTED)}, not '{policy.model.config.model_type}': use engine 'vllm'"
-            )
+            raise ValueError(f"the torch engine decodes {', '.join(SUPPORTED)}, not '{policy.model.config.model_type}'")
         self.policy, self.num_slots = policy, num_slots
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Chained sums and differences, `47+8-5+9=`, with three ways to answer of differing reliability.
 
     careful   steps:55,50,59;59     every partial sum, all of them right
-    rough     about:55,51,60;60     every partial sum, but the hand slips now and then
+    rough     about:55~51~60;60     every partial sum, but the hand slips now and then
     guess     maybe:;63             no work shown; a number near the answer
 
 The final answer stands after the `;`. A policy pretrained on a mixture of the three is right some of
@@ -34,6 +34,7 @@ class Arithmetic:
 
     name: ClassVar[str] = "arithmetic"
     ways: ClassVar[dict[str, str]] = {"careful": "steps:", "rough": "about:", "guess": "maybe:"}
+    separators: ClassVar[dict[str, str]] = {"careful": ",", "rough": "~"}
 
     def draw(self, rng: random.Random) -> Problem:
         terms = [rng.randint(1, self.largest)]
@@ -64,7 +65,7 @@ class Arithmetic:
     def _work_out(self, problem: Problem, way: str, slip_rate: float, rng: random.Random) -> str:
         terms = parse_terms(problem.prompt)
         partial_sums = list(accumulate(terms, lambda a, b: self._step(a, b, slip_rate, rng)))[1:]
-        return f"{self.ways[way]}{','.join(map(str, partial_sums))};{partial_sums[-1]}"
+        return f"{self.ways[way]}{self.separators[way].join(map(str, partial_sums))};{partial_sums[-1]}"
 
     def _step(self, total: int, term: int, slip_rate: float, rng: random.Random) -> int:
         slip = rng.choice((-10, -2, -1, 1, 2, 10)) if rng.random() < slip_rate else 0

@@ -1,0 +1,133 @@
+"""The whole DAG on a copy of the project, at a scale of seconds a job; then what happens when things go wrong."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from oneshot.rollouts import load_rollouts, save_rollouts
+
+ROOT = Path(__file__).parent.parent
+RUN = "results/tiny/main/policy1/arithmetic/run0"
+pytestmark = pytest.mark.slow
+
+
+def copy_project(folder):
+    """What git would give a stranger, the package itself being installed already."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    config |= {"experiment": "tiny", "acceptance": {}}
+    config["sizes"]["main"]["steps"] = 500
+    config["one_shot"]["prompts"] = 80
+    config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
+    config["grpo"] |= {"steps": 20, "checkpoints": [1, 5]}
+    config["splits"]["test"]["problems"] = config["splits"]["validation"]["problems"] = 64
+    (folder / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def snakemake(folder, *arguments):
+    command = ["snakemake", "--cores", "2", "--configfile", "config/tiny.yaml", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    code, output = snakemake(folder, "figures")
+    assert code == 0, output
+    return folder
+
+
+def test_everything_is_there(finished):
+    for name in ("central", "landscape", "entropy"):
+        assert (finished / f"figures/tiny/{name}.png").stat().st_size > 10_000
+    summary = pd.read_csv(finished / "results/tiny/summary.csv")
+    assert list(summary) == ["quantity", "value", "low", "high", "unit", "seeds"]
+    search = pd.read_csv(finished / RUN / "search.csv").set_index("quantity").value
+    assert search.sampler_gap_max_nats < 1e-4
+    assert search.batch_rollouts + search.search_rollouts == 80 * 10 + 6 * 64 * 2
+    path = pd.read_csv(finished / RUN / "grpo/path.csv")
+    assert path.rollouts.max() >= search.batch_rollouts + search.search_rollouts
+
+
+def test_the_base_is_the_same_for_both_arms(finished):
+    """Same problems, same keys: step 0 of GRPO and α = 0 of the search are one measurement."""
+    path = pd.read_csv(finished / RUN / "grpo/path.csv").query("step == 0").set_index("split")
+    landscape = pd.read_csv(finished / RUN / "landscape.csv").query("multiple == 0").iloc[0]
+    test = pd.read_csv(finished / RUN / "test.csv").query("arm == 'base'").iloc[0]
+    for column in ("accuracy", "greedy_accuracy", "entropy_nats"):
+        assert path.loc["validation", column] == landscape[column]
+        assert path.loc["test", column] == test[column]
+
+
+def test_nothing_is_left_to_do(finished):
+    assert "Nothing to be done" in snakemake(finished, "figures")[1]
+
+
+def test_prose_re_runs_nothing_and_code_its_dependants(finished):
+    path = finished / "notebooks/03_line_search.ipynb"
+    original = path.read_text()
+    notebook = nbformat.reads(original, as_version=4)
+    notebook.cells[0].source += "\n\nA remark."
+    path.write_text(nbformat.writes(notebook))
+    assert "Nothing to be done" in snakemake(finished, "figures", "--dry-run")[1]
+    notebook.cells[-1].source += "\nprint(1)"
+    path.write_text(nbformat.writes(notebook))
+    output = snakemake(finished, "figures", "--dry-run")[1]
+    assert "line_search" in output
+    assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "grpo", "base_policy"))
+    path.write_text(original)
+
+
+def test_a_deleted_figure_comes_back_byte_for_byte(finished):
+    path = finished / "figures/tiny/landscape.pdf"
+    before = path.read_bytes()
+    path.unlink()
+    code, output = snakemake(finished, "figures/tiny/landscape.pdf")
+    assert code == 0
+    assert "rule line_search:" not in output
+    assert path.read_bytes() == before
+
+
+def test_results_repeat_byte_for_byte(finished):
+    """One run again, from its rollouts on: every table is the same, timings aside."""
+    names = ["landscape.csv", "search.csv", "slope.csv", "test.csv", "test_by_problem.csv", "rollouts/shard0.parquet"]
+    names += ["gradient/shard0.safetensors", "grpo/path.csv", "grpo/steps.csv"]
+    before = {name: (finished / RUN / name).read_bytes() for name in names}
+    shutil.rmtree(finished / RUN)
+    assert snakemake(finished, "figures")[0] == 0
+    assert {name for name in names if (finished / RUN / name).read_bytes() != before[name]} == set()
+
+
+def test_a_broken_input_stops_the_run_by_name_and_the_rerun_completes(finished):
+    shard = finished / RUN / "rollouts/shard1.parquet"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    code, output = snakemake(finished, "figures")
+    assert code != 0
+    assert "shard1.parquet: not a rollout table" in output
+    assert not list((finished / RUN).rglob("*.partial*"))
+    shard.unlink()
+    assert snakemake(finished, "figures")[0] == 0
+
+
+def test_a_policy_that_solves_nothing_is_said_to(finished):
+    """All rewards set to zero: no α*, and the way out is named."""
+    for shard in (0, 1):
+        path = finished / RUN / f"rollouts/shard{shard}.parquet"
+        rollouts, metadata = load_rollouts(path)
+        save_rollouts(rollouts.assign(reward=0.0), path, metadata)
+    code, output = snakemake(finished, "figures")
+    assert code != 0
+    assert "0 of 800 rollouts are right" in output
+    assert "there is no α*" in output
+    assert not (finished / RUN / "search.csv").exists()
