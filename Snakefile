@@ -58,6 +58,7 @@ def drawn_from(figure, runs=RUNS):
             "test",
             "search",
             "grpo/path",
+            "grpo/steps",
             "timings/grpo",
             "timings/line_search",
         ],
