@@ -1,7 +1,11 @@
 """A policy small enough to compute everything by hand, and rollouts it could have drawn."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -65,5 +69,9 @@ def random_direction(policy, seed=0):
     return {name: torch.randn(p.shape, generator=generator) for name, p in policy.model.named_parameters()}
 
 
-def frame(rows):
-    return pd.DataFrame(rows)
+def snakemake(folder, *arguments):
+    """Run Snakemake of this environment in a copy of the project: (exit code, everything it printed)."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    return done.returncode, done.stdout + done.stderr

@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from conftest import snakemake
 
 from oneshot.rollouts import load_rollouts, save_rollouts
 
@@ -34,16 +35,14 @@ def copy_project(folder):
     return folder
 
 
-def snakemake(folder, *arguments):
-    command = ["snakemake", "--cores", "2", "--configfile", "config/tiny.yaml", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    return done.returncode, done.stdout + done.stderr
+def run(folder, *arguments):
+    return snakemake(folder, "--configfile", "config/tiny.yaml", *arguments)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
-    code, output = snakemake(folder, "figures")
+    code, output = run(folder, "figures")
     assert code == 0, output
     return folder
 
@@ -71,7 +70,7 @@ def test_the_base_is_the_same_for_both_arms(finished):
 
 
 def test_nothing_is_left_to_do(finished):
-    assert "Nothing to be done" in snakemake(finished, "figures")[1]
+    assert "Nothing to be done" in run(finished, "figures")[1]
 
 
 def test_prose_re_runs_nothing_and_code_its_dependants(finished):
@@ -80,10 +79,10 @@ def test_prose_re_runs_nothing_and_code_its_dependants(finished):
     notebook = nbformat.reads(original, as_version=4)
     notebook.cells[0].source += "\n\nA remark."
     path.write_text(nbformat.writes(notebook))
-    assert "Nothing to be done" in snakemake(finished, "figures", "--dry-run")[1]
+    assert "Nothing to be done" in run(finished, "figures", "--dry-run")[1]
     notebook.cells[-1].source += "\nprint(1)"
     path.write_text(nbformat.writes(notebook))
-    output = snakemake(finished, "figures", "--dry-run")[1]
+    output = run(finished, "figures", "--dry-run")[1]
     assert "line_search" in output
     assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "grpo", "base_policy"))
     path.write_text(original)
@@ -93,7 +92,7 @@ def test_a_deleted_figure_comes_back_byte_for_byte(finished):
     path = finished / "figures/tiny/landscape.pdf"
     before = path.read_bytes()
     path.unlink()
-    code, output = snakemake(finished, "figures/tiny/landscape.pdf")
+    code, output = run(finished, "figures/tiny/landscape.pdf")
     assert code == 0
     assert "rule line_search:" not in output
     assert path.read_bytes() == before
@@ -105,19 +104,19 @@ def test_results_repeat_byte_for_byte(finished):
     names += ["gradient/shard0.safetensors", "grpo/path.csv", "grpo/steps.csv"]
     before = {name: (finished / RUN / name).read_bytes() for name in names}
     shutil.rmtree(finished / RUN)
-    assert snakemake(finished, "figures")[0] == 0
+    assert run(finished, "figures")[0] == 0
     assert {name for name in names if (finished / RUN / name).read_bytes() != before[name]} == set()
 
 
 def test_a_broken_input_stops_the_run_by_name_and_the_rerun_completes(finished):
     shard = finished / RUN / "rollouts/shard1.parquet"
     shard.write_bytes(shard.read_bytes()[:1000])
-    code, output = snakemake(finished, "figures")
+    code, output = run(finished, "figures")
     assert code != 0
     assert "shard1.parquet: not a rollout table" in output
     assert not list((finished / RUN).rglob("*.partial*"))
     shard.unlink()
-    assert snakemake(finished, "figures")[0] == 0
+    assert run(finished, "figures")[0] == 0
 
 
 def test_a_policy_that_solves_nothing_is_said_to(finished):
@@ -126,7 +125,7 @@ def test_a_policy_that_solves_nothing_is_said_to(finished):
         path = finished / RUN / f"rollouts/shard{shard}.parquet"
         rollouts, metadata = load_rollouts(path)
         save_rollouts(rollouts.assign(reward=0.0), path, metadata)
-    code, output = snakemake(finished, "figures")
+    code, output = run(finished, "figures")
     assert code != 0
     assert "0 of 800 rollouts are right" in output
     assert "there is no α*" in output

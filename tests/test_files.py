@@ -151,9 +151,10 @@ def package(tmp_path):
     return notebook, folder
 
 
-def write_notebook(path, code, prose, outputs=()):
+def write_notebook(path, code, prose, outputs=(), defaults="x = 1"):
     cells = [
         {"cell_type": "markdown", "source": [prose]},
+        {"cell_type": "code", "source": [defaults], "outputs": [], "metadata": {"tags": ["parameters"]}},
         {"cell_type": "code", "source": [code], "outputs": list(outputs)},
     ]
     path.write_text(json.dumps({"cells": cells}))
@@ -168,5 +169,7 @@ def test_the_code_digest_sees_code_and_nothing_else(package):
     (folder / "b.py").write_text("B = 2")
     after = code_digest(notebook, folder)
     assert after != before
+    write_notebook(notebook, code="import oneshot.a", prose="edited", defaults="x = 2")
+    assert code_digest(notebook, folder) == after
     write_notebook(notebook, code="import oneshot.a\nx = 1", prose="edited")
     assert code_digest(notebook, folder) != after

@@ -1,11 +1,11 @@
 """House rules for notebooks, and that the Snakefile can run them."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import snakemake
 from papermill import inspect_notebook
 
 from oneshot.provenance import check_parameters
@@ -59,20 +59,21 @@ def test_asserts_something(path, notebook):
 def test_a_mistyped_parameter_is_refused(path):
     known = set(inspect_notebook(str(path)))
     check_parameters(path, known)
+    with pytest.raises(ValueError, match=rf"{path.name}: parameter '{min(known)}' is not passed"):
+        check_parameters(path, known - {min(known)})
     with pytest.raises(ValueError, match=rf"{path.name}: no parameter 'shrad': it has"):
         check_parameters(path, known | {"shrad"})
 
 
 @pytest.mark.parametrize("experiment", ["smoke", "laptop"])
-def test_the_whole_dag_can_be_built(experiment, tmp_path):
+def test_the_whole_dag_can_be_built(experiment):
     """A dry run: every rule finds its inputs, and every notebook knows the parameters it is passed."""
-    command = ["snakemake", "--dry-run", "--quiet", "--cores", "1", "--configfile", f"config/{experiment}.yaml"]
-    done = subprocess.run([*command, "--nolock", "--forceall"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    arguments = ["--dry-run", "--quiet", "--nolock", "--forceall", "--configfile", f"config/{experiment}.yaml"]
+    code, output = snakemake(ROOT, *arguments)
+    assert code == 0, output
 
 
 def test_a_mistyped_config_key_stops_the_run():
-    command = ["snakemake", "--dry-run", "--quiet", "--cores", "1", "--nolock", "--config", "grppo=1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "'grppo' was unexpected" in done.stdout + done.stderr
+    code, output = snakemake(ROOT, "--dry-run", "--quiet", "--nolock", "--config", "grppo=1")
+    assert code != 0
+    assert "'grppo' was unexpected" in output

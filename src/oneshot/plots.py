@@ -180,7 +180,8 @@ def _entropy_path(axes: Axes, frame: pd.DataFrame, column: str, arm: str) -> Non
     axes.plot(mean.entropy_nats[standing], mean[column][standing], "o", color=COLORS[arm], markersize=3)
     axes.plot(mean.entropy_nats[~standing], mean[column][~standing], "x", color=COLORS[arm], markersize=4)
     best = mean[column].idxmax()
-    _label(axes, mean.entropy_nats[best], mean[column][best], NAMES[arm], COLORS[arm], (0, 5), "center")
+    offset = {"one_shot": (0, 7), "grpo": (0, -9)}[arm]
+    _label(axes, mean.entropy_nats[best], mean[column][best], NAMES[arm], COLORS[arm], offset, "center")
 
 
 def _band(axes: Axes, x, low, high, color: str, **options) -> None:

@@ -109,11 +109,12 @@ def stamp() -> dict[str, str]:
 def code_digest(notebook: str | Path, package: str | Path) -> str:
     """SHA-256 over the code a notebook runs: its code cells and the `package` modules they import, transitively.
 
-    Prose, outputs and unrelated modules leave it unchanged, so editing them re-runs nothing.
+    Prose, outputs, parameter defaults and unrelated modules leave it unchanged, so editing them re-runs nothing.
     """
     package = Path(package)
     cells = json.loads(Path(notebook).read_text())["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    cells = [cell for cell in cells if cell["cell_type"] == "code" and not _is_parameters(cell)]
+    code = "\n".join("".join(cell["source"]) for cell in cells)
     sources, pending = {"notebook": code}, [code]
     while pending:
         for module in _imported_modules(pending.pop(), package):
@@ -125,13 +126,18 @@ def code_digest(notebook: str | Path, package: str | Path) -> str:
 
 
 def check_parameters(notebook: str | Path, names: set[str]) -> None:
-    """Refuse a parameter that the notebook does not have: papermill would only warn, and run on its default."""
-    cells = json.loads(Path(notebook).read_text())["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
-    tree = ast.parse("".join(tagged[0]["source"]))
+    """Refuse a parameter that the notebook does not have (papermill would only warn) and one left on its default."""
+    tagged = next(filter(_is_parameters, json.loads(Path(notebook).read_text())["cells"]))
+    tree = ast.parse("".join(tagged["source"]))
     known = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
     if unknown := names - known:
         raise ValueError(f"{notebook}: no parameter '{min(unknown)}': it has {', '.join(sorted(known))}")
+    if missing := known - names:
+        raise ValueError(f"{notebook}: parameter '{min(missing)}' is not passed")
+
+
+def _is_parameters(cell: dict) -> bool:
+    return "parameters" in cell.get("metadata", {}).get("tags", [])
 
 
 def _imported_modules(code: str, package: Path) -> set[Path]:
