@@ -27,7 +27,7 @@ def copy_project(folder):
     config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     config |= {"experiment": "tiny", "acceptance": {}}
     config["sizes"]["main"]["steps"] = 500
-    config["one_shot"]["prompts"] = 80
+    config["one_shot"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
     config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
     config["grpo"] |= {"steps": 20, "checkpoints": [1, 5]}
     config["splits"]["test"]["problems"] = config["splits"]["validation"]["problems"] = 64

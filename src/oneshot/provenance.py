@@ -43,12 +43,12 @@ def resolve(path: str | Path) -> Path:
 
 
 def require(path: str | Path, notebook: str) -> Path:
-    """The resolved path of an input, or one line that says which notebook writes it."""
+    """The resolved path of an input, or one line that says how to make it."""
     resolved = resolve(path)
     if not resolved.exists():
-        raise MissingInput(
-            f"{path} is missing: run notebooks/{notebook}.ipynb first, or `snakemake --cores all {path}`"
-        )
+        top, *rest = Path(path).parts
+        command = f", or `snakemake --cores all {path} --configfile config/{rest[0]}.yaml`" if top == "results" else ""
+        raise MissingInput(f"{path} is missing: run notebooks/{notebook}.ipynb first{command}")
     return resolved
 
 
