@@ -36,7 +36,7 @@ def copy_project(folder):
 
 
 def run(folder, *arguments):
-    return snakemake(folder, "--configfile", "config/tiny.yaml", *arguments)
+    return snakemake(folder, *arguments, "--configfile", "config/tiny.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ def test_results_repeat_byte_for_byte(finished):
     names += ["gradient/shard0.safetensors", "grpo/path.csv", "grpo/steps.csv"]
     before = {name: (finished / RUN / name).read_bytes() for name in names}
     shutil.rmtree(finished / RUN)
+    assert run(finished, *(f"{RUN}/{name}" for name in names))[0] == 0
     assert run(finished, "figures")[0] == 0
     assert {name for name in names if (finished / RUN / name).read_bytes() != before[name]} == set()
 

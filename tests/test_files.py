@@ -129,9 +129,7 @@ def test_a_missing_input_names_its_notebook(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "notebooks")
     with pytest.raises(MissingInput, match=r"scratch/x is missing: run notebooks/01_sample\.ipynb first"):
         require("scratch/x", "01_sample")
-    with pytest.raises(
-        MissingInput, match=r"or `snakemake --cores all results/smoke/x --configfile"
-    ):
+    with pytest.raises(MissingInput, match=r"or `snakemake --cores all results/smoke/x --configfile"):
         require("results/smoke/x", "01_sample")
     assert provenance.project_root() == tmp_path
 
