@@ -168,6 +168,8 @@ def test_the_code_digest_sees_code_and_nothing_else(package):
     write_notebook(notebook, code="import oneshot.a", prose="edited", outputs=["run"])
     (folder / "c.py").write_text("C = 2")
     assert code_digest(notebook, folder) == before
+    (folder / "b.py").write_text("B   =  1  # a remark")
+    assert code_digest(notebook, folder) == before
     (folder / "b.py").write_text("B = 2")
     after = code_digest(notebook, folder)
     assert after != before

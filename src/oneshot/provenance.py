@@ -109,7 +109,8 @@ def stamp() -> dict[str, str]:
 def code_digest(notebook: str | Path, package: str | Path) -> str:
     """SHA-256 over the code a notebook runs: its code cells and the `package` modules they import, transitively.
 
-    Prose, outputs, parameter defaults and unrelated modules leave it unchanged, so editing them re-runs nothing.
+    What counts is the syntax tree. Prose, comments, layout, outputs, parameter defaults and unrelated modules leave
+    the digest unchanged, so editing them re-runs nothing.
     """
     package = Path(package)
     cells = json.loads(Path(notebook).read_text())["cells"]
@@ -121,8 +122,8 @@ def code_digest(notebook: str | Path, package: str | Path) -> str:
             if module not in sources:
                 sources[module] = module.read_text()
                 pending.append(sources[module])
-    ordered = sorted((str(name), text) for name, text in sources.items())
-    return hashlib.sha256(json.dumps([text for _, text in ordered]).encode()).hexdigest()[:16]
+    ordered = sorted((str(name), ast.dump(ast.parse(text))) for name, text in sources.items())
+    return hashlib.sha256(json.dumps([tree for _, tree in ordered]).encode()).hexdigest()[:16]
 
 
 def check_parameters(notebook: str | Path, names: set[str]) -> None:
