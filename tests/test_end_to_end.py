@@ -117,7 +117,8 @@ def test_a_broken_input_stops_the_run_by_name_and_the_rerun_completes(finished):
     assert "shard1.parquet: not a rollout table" in output
     assert not list((finished / RUN).rglob("*.partial*"))
     shard.unlink()
-    assert run(finished, "figures")[0] == 0
+    assert run(finished, f"{RUN}/gradient/shard1.safetensors", "figures")[0] == 0
+    assert shard.exists()
 
 
 def test_a_policy_that_solves_nothing_is_said_to(finished):

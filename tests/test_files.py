@@ -35,7 +35,7 @@ def test_truncated_and_foreign_parquet_are_refused(rollouts, tmp_path):
     path = tmp_path / "r.parquet"
     save_rollouts(rollouts, path, {})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadFile, match=r"r\.parquet: not a rollout table \(ArrowInvalid: truncated or foreign"):
+    with pytest.raises(BadFile, match=r"r\.parquet: not a rollout table \(ArrowInvalid: missing, truncated or foreign"):
         load_rollouts(path)
     pq.write_table(pa.table({"x": [1]}), path)
     with pytest.raises(BadFile, match=r"r\.parquet: not a rollout table"):

@@ -53,7 +53,7 @@ def load_rollouts(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
         table = pq.read_table(path)
         metadata = json.loads(table.schema.metadata[b"oneshot"])
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-        raise BadFile(f"{path}: not a rollout table ({type(error).__name__}: truncated or foreign file)") from error
+        raise BadFile(f"{path}: not a rollout table ({type(error).__name__}: missing, truncated or foreign)") from error
     if not table.schema.remove_metadata().equals(SCHEMA):
         raise BadFile(f"{path}: not a rollout table: expected the columns {', '.join(SCHEMA.names)}")
     rollouts = table.to_pandas()
