@@ -18,4 +18,6 @@ def norm(a: Direction) -> float:
 
 
 def cosine(a: Direction, b: Direction) -> float:
-    return inner(a, b) / (norm(a) * norm(b))
+    """Cosine of the angle between a and b; nan if either is zero."""
+    lengths = norm(a) * norm(b)
+    return inner(a, b) / lengths if lengths else math.nan
