@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
@@ -66,11 +65,3 @@ def variance_reduction(differences: np.ndarray, first: np.ndarray, second: np.nd
     """1 - Var(first - second) / (Var first + Var second): what common random numbers (and problems) saved."""
     independent = np.var(first, ddof=1) + np.var(second, ddof=1)
     return float(1 - np.var(differences, ddof=1) / independent) if independent else math.nan
-
-
-def tidy_interval(quantity: str, interval: tuple[float, float, float], unit: str, seeds: str) -> pd.DataFrame:
-    """One row of a summary: quantity, value, low, high, unit, seeds."""
-    value, low, high = interval
-    return pd.DataFrame(
-        [{"quantity": quantity, "value": value, "low": low, "high": high, "unit": unit, "seeds": seeds}]
-    )
