@@ -28,6 +28,11 @@ SHARDS = range(config["one_shot"]["shards"])
 SPLITS = [split for split in config["splits"] if split != "pretraining"]
 RUNS = [(policy, run) for policy, runs in config["runs"].items() for run in runs]
 TUNED = BASE.format(size=config["main_size"], policy=config["tuning"]["policy"])
+FAMILY = [(config["main_size"], policy) for policy in config["runs"]] + [
+    (size, list(config["runs"])[0])
+    for size in config["sizes"]
+    if size != config["main_size"]
+]
 
 
 def code(notebook):
@@ -107,11 +112,10 @@ rule main:
 
 rule family:
     input:
-        expand(
-            BASE + "/acceptance.csv",
-            size=config["sizes"],
-            policy=list(config["runs"])[0],
-        ),
+        [
+            BASE.format(size=size, policy=policy) + "/acceptance.csv"
+            for size, policy in FAMILY
+        ],
 
 
 rule notebook:
@@ -345,12 +349,10 @@ use rule notebook as summary with:
         unpack(lambda wildcards: drawn_from("central")),
         unpack(lambda wildcards: drawn_from("landscape")),
         RESULTS + "/tuning/grpo.csv",
-        acceptance=[
-            BASE.format(size=config["main_size"], policy=policy) + "/acceptance.csv"
-            for policy in config["runs"]
-        ],
+        acceptance=rules.family.input,
     output:
         RESULTS + "/summary.csv",
+        RESULTS + "/provenance.json",
         multiext(FIGURES + "/central_table", ".csv", ".md"),
     log:
         RESULTS + "/10_summary.ipynb",
@@ -361,8 +363,7 @@ use rule notebook as summary with:
             tables=drawn_from("central") | drawn_from("landscape"),
             acceptance=list(input.acceptance),
             tuning=f"{RESULTS}/tuning/grpo.csv",
-            grpo_steps=config["grpo"]["steps"],
-            frozen_learning_rate=config["grpo"]["learning_rate"],
+            config=config,
             summary=f"{RESULTS}/summary.csv",
             out=FIGURES,
         ),
