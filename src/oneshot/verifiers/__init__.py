@@ -10,13 +10,24 @@ class Status(StrEnum):
     CORRECT = "correct"
     WRONG = "wrong"
     UNPARSABLE = "unparsable"
+    """No answer where one was to be."""
+    TIMEOUT = "timeout"
+    """More CPU time than allowed, or asleep for long."""
+    ERROR = "error"
+    """The program raised, crashed, or could not be compiled."""
+    MEMORY = "memory"
+    OUTPUT_LIMIT = "output_limit"
+    FORGED = "forged"
+    """What came back from the sandbox was not in the sandbox's own form."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     status: Status
+    credit: float | None = None
+    """Partial credit, 0 to 1; None where only right or wrong is asked."""
 
     @property
     def reward(self) -> float:
-        """1.0 for a correct completion, else 0.0."""
+        """The binary reward: 1.0 for a correct completion, else 0.0, whatever the partial credit."""
         return float(self.status is Status.CORRECT)

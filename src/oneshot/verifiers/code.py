@@ -1,0 +1,159 @@
+"""Programs: run on every test in the sandbox, judged here.
+
+Expected outputs stay on this side. The sandbox gets a program and inputs and gives back plain values or printed
+bytes; a crash or a timeout costs the test it happened in, and the next one starts in a fresh process. A verdict is
+a function of what came back, never something that came back.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from oneshot.sandbox import Report, Sandbox
+from oneshot.sandbox.zygote import ERROR, MEMORY, OUTPUT, TOO_LONG, VALUE, decode, encode
+from oneshot.verifiers import Status, Verdict
+from oneshot.verifiers.values import FLOAT_TOLERANCE, Malformed, read_value, same_text, same_value
+
+MAX_TESTS_AT_ONCE = 256
+MAX_PROGRAM_CHARACTERS = 100_000
+FAILURES = {ERROR: Status.ERROR, MEMORY: Status.MEMORY, TOO_LONG: Status.OUTPUT_LIMIT}
+FENCE = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ProgramTest:
+    """One test: standard input and what is to be printed, or a call and what is to be returned."""
+
+    expected: Any
+    stdin: str | None = None
+    call: str = ""
+    """A function of the program, or a method of its class Solution."""
+    args: tuple = ()
+    oracle: str = "equal"
+    """equal; set (order and repeats do not count); found (the bool expected, or whether anything came back); any."""
+    tuples_are_lists: bool = False
+    tolerance: float = FLOAT_TOLERANCE
+    """Absolute, where a float is expected."""
+
+    @property
+    def request(self) -> dict:
+        """What the program is told."""
+        if self.stdin is not None:
+            return {"stdin": self.stdin}
+        return {"call": self.call, "args": [encode(argument) for argument in self.args]}
+
+    def accepts(self, actual: Any) -> bool:
+        if self.stdin is not None:
+            return same_text(self.expected, actual)
+        if self.oracle == "any":
+            return True
+        if self.oracle == "found":
+            return self.expected is (actual if isinstance(actual, bool) else actual is not None)
+        if self.oracle == "set":
+            return _as_set(actual) is not None and same_value(_as_set(self.expected), _as_set(actual))
+        return same_value(self.expected, actual, self.tolerance, tuples_are_lists=self.tuples_are_lists)
+
+
+def pack_tests(tests: list[ProgramTest], prelude: str = "") -> str:
+    """JSON: what a problem's `answer` holds where the answer is a program. `prelude` is put before every program."""
+    fields = [{**vars(test), "expected": encode(test.expected), "args": encode(test.args)} for test in tests]
+    return json.dumps({"prelude": prelude, "tests": fields})
+
+
+def unpack_tests(text: str) -> tuple[list[ProgramTest], str]:
+    """Tests and prelude as `pack_tests` wrote them."""
+    content = json.loads(text)
+    tests = [{**test, "expected": decode(test["expected"]), "args": decode(test["args"])} for test in content["tests"]]
+    return [ProgramTest(**test) for test in tests], content["prelude"]
+
+
+def extract_program(completion: str) -> str | None:
+    """The last closed ``` fence of a completion, or None."""
+    fences = FENCE.findall(completion[-10 * MAX_PROGRAM_CHARACTERS :])
+    return fences[-1] if fences else None
+
+
+class CodeVerifier:
+    """Judges programs in a `Sandbox`, as many at once as it has workers."""
+
+    def __init__(self, sandbox: Sandbox, patience: int = 3):
+        self.sandbox = sandbox
+        self.patience = patience
+        """Crashes and timeouts a program may have before its remaining tests are taken to end alike."""
+
+    def verify(self, program: str, tests: list[ProgramTest]) -> Verdict:
+        """Correct if every test passes; else what became of the first test that did not."""
+        statuses = self.run_tests(program, tests)
+        return Verdict(next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT))
+
+    def verify_many(self, pairs: Iterable[tuple[str, list[ProgramTest]]]) -> list[Verdict]:
+        return list(self.sandbox.map(lambda pair: self.verify(*pair), pairs))
+
+    def run_tests(self, program: str, tests: list[ProgramTest]) -> list[Status]:
+        """The status of every test, in order; tests of one program are all of one kind (stdin or call)."""
+        answers = self.answers(program, tests)
+        return [
+            answer if isinstance(answer, Status) else judge(test, *answer)
+            for test, answer in zip(tests, answers, strict=True)
+        ]
+
+    def outputs(self, program: str, tests: list[ProgramTest]) -> dict[int, Any]:
+        """What a trusted reference program returns or prints, by index of the test; those it fails are left out."""
+        answers = enumerate(self.answers(program, tests))
+        values = {index: answer for index, answer in answers if not isinstance(answer, Status)}
+        return {
+            index: read_value(payload) if kind == VALUE else payload.decode()
+            for index, (kind, payload) in values.items()
+            if kind in (VALUE, OUTPUT)
+        }
+
+    def answers(self, program: str, tests: list[ProgramTest]) -> "list[Status | tuple[bytes, bytes]]":
+        """For every test what the program answered, as (kind, payload), or how its process ended there."""
+        if not tests:
+            raise ValueError("a program without tests would be right whatever it does: give at least one test")
+        if len(program) > MAX_PROGRAM_CHARACTERS:
+            return [Status.ERROR] * len(tests)
+        answers: list[Status | tuple[bytes, bytes]] = []
+        deaths = 0
+        while len(answers) < len(tests):
+            batch = tests[len(answers) : len(answers) + MAX_TESTS_AT_ONCE]
+            report = self.sandbox.run({"program": program, "tests": [test.request for test in batch]})
+            answers += report.answers
+            if len(report.answers) < len(batch):
+                end = died_in(batch[len(report.answers)], report)
+                answers.append(end)
+                deaths += 1
+                if deaths >= self.patience or (batch[0].call and not report.loaded):
+                    answers += [end] * (len(tests) - len(answers))
+        return answers
+
+
+def judge(test: ProgramTest, kind: bytes, payload: bytes) -> Status:
+    """The status of a test from the answer to it."""
+    if kind in FAILURES:
+        return FAILURES[kind]
+    if kind != (VALUE if test.stdin is None else OUTPUT):
+        return Status.FORGED
+    try:
+        actual = read_value(payload) if kind == VALUE else payload.decode(errors="replace")
+        return Status.CORRECT if test.accepts(actual) else Status.WRONG
+    except Malformed:
+        return Status.FORGED
+
+
+def died_in(test: ProgramTest, report: Report) -> "Status | tuple[bytes, bytes]":
+    """What to make of the test in which the process ended; a stdin program may end itself when it has printed all."""
+    if report.end != "exit":
+        return Status.TIMEOUT if report.end == "timeout" else Status.FORGED
+    if test.stdin is not None and report.code == 0:
+        return OUTPUT, report.printed
+    return Status.ERROR
+
+
+def _as_set(value: Any) -> set | None:
+    try:
+        return set(value)
+    except TypeError:
+        return None
