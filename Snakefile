@@ -198,6 +198,7 @@ use rule notebook as gradient with:
             "02_gradient",
             base=f"{BASE}/policy".format(**wildcards),
             rollouts=input[2],
+            rewards=config["rewards"],
             shard=int(wildcards.shard),
             blocks_per_shard=config["one_shot"]["blocks"] // len(SHARDS),
             out=RUN.format(**wildcards),
@@ -243,7 +244,11 @@ use rule notebook as line_search with:
             rollouts=list(input.rollouts),
             gradients=list(input.gradients),
             reward_gradients=list(input.slopes),
-            search={**config["line_search"], "samples": config["num_samples"]},
+            search={
+                **config["line_search"],
+                "samples": config["num_samples"],
+                "rewards": config["rewards"],
+            },
             run=RUN.format(**wildcards),
             out=RUN.format(**wildcards),
         ),
@@ -270,6 +275,7 @@ use rule notebook as grpo with:
             settings={
                 "learning_rate": config["grpo"]["learning_rate"],
                 "prompts_per_step": config["grpo"]["prompts_per_step"],
+                "rewards": config["rewards"],
                 **config["sampling"],
             },
             num_steps=experiment.grpo_steps(config),
@@ -297,6 +303,7 @@ use rule notebook as tuning with:
             problems=f"{TUNED}/problems",
             settings={
                 "prompts_per_step": config["grpo"]["prompts_per_step"],
+                "rewards": config["rewards"],
                 **config["sampling"],
             },
             learning_rates=config["tuning"]["learning_rates"],

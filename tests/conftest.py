@@ -75,3 +75,12 @@ def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path})
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def benchmarks():
+    """The folder of benchmark files that ONESHOT_BENCHMARKS names; tests that need it are skipped without."""
+    folder = os.environ.get("ONESHOT_BENCHMARKS")
+    if not folder:
+        pytest.skip("ONESHOT_BENCHMARKS names no folder with benchmark files")
+    return Path(folder)

@@ -25,7 +25,7 @@ def generate(policy, num_slots=64, group_size=5, temperature=0.8, prompts=PROMPT
 
 
 def other_architectures():
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer((), 99)
     shape = {
         "vocab_size": len(tokenizer), "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "intermediate_size": 40, "max_position_embeddings": 64, "pad_token_id": 0,

@@ -319,8 +319,8 @@ def test_every_answer_given_together_must_be_right(verifier):
 
 @pytest.mark.parametrize("gold", ["", r"\frac{", r"\foo", "]"])
 def test_a_gold_that_cannot_be_read_is_an_error(verifier, gold):
-    with pytest.raises(BadGold, match="cannot be read"):
-        verifier.check_gold(gold)
+    with pytest.raises(BadGold, match=r"problem 7: gold answer .* cannot be read"):
+        verifier.check_golds({"70": "problem 6", gold: "problem 7"})
 
 
 HOSTILE = [

@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from oneshot.objectives import NothingToLearn, check_informative, grpo_weights, mean_removed, reward_gradient_weights
+from oneshot.objectives import (
+    NothingToLearn,
+    check_informative,
+    grpo_weights,
+    mean_removed,
+    partial_rewards,
+    ranked_rewards,
+    reward_gradient_weights,
+)
 
 
 def test_grpo_weights_by_hand():
@@ -52,8 +60,8 @@ def test_reward_gradient_is_unbiased_by_enumeration():
 
 
 def test_a_batch_that_teaches_nothing_is_refused():
-    batch = pd.DataFrame({"problem_id": [1, 1, 2, 2], "reward": [0.0, 0.0, 1.0, 1.0]})
-    with pytest.raises(NothingToLearn, match=r"2 of 4 rollouts are right and no group.*no α\*"):
+    batch = pd.DataFrame({"problem_id": [1, 1, 2, 2], "reward": [0.0, 0.0, 1.0, 1.0], "credit": 0.0})
+    with pytest.raises(NothingToLearn, match=r"2 of 4 rollouts are right and no group.*no α\*.*rewards: ranked"):
         check_informative(batch)
     assert check_informative(batch.assign(reward=[0.0, 1.0, 1.0, 1.0])) == 1
 
@@ -65,3 +73,34 @@ def test_the_wrong_shape_is_refused():
 
 def test_weights_are_finite():
     assert math.isfinite(grpo_weights(torch.tensor([[1.0, 0.0]])).sum().item())
+
+
+BINARY = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+CREDIT = torch.tensor([[0.0, 0.9, 0.3, 0.3], [1.0, 0.9, 0.0, 0.0], [0.2, 0.2, 0.2, 0.2]])
+
+
+def test_ranking_pays_the_less_wrong_where_all_are_wrong():
+    """Beaten plus half the ties over G - 1: by hand. Groups with a right answer keep the binary reward."""
+    expected = torch.tensor([[0.0, 1.0, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.5]])
+    assert torch.equal(ranked_rewards(BINARY, CREDIT), expected)
+    weights = grpo_weights(ranked_rewards(BINARY, CREDIT))
+    assert weights[0, 1] > 0 > weights[0, 0]
+    assert (weights[2] == 0).all()  # equally wrong: nothing to learn
+
+
+def test_ranking_sees_the_order_of_the_credit_and_nothing_else():
+    assert torch.equal(ranked_rewards(BINARY, CREDIT), ranked_rewards(BINARY, CREDIT**3 / 7))
+
+
+def test_partial_credit_never_reaches_a_right_answer():
+    expected = torch.tensor([[0.0, 0.45, 0.15, 0.15], [1.0, 0.45, 0.0, 0.0], [0.1, 0.1, 0.1, 0.1]])
+    assert torch.allclose(partial_rewards(BINARY, CREDIT), expected)
+
+
+def test_a_batch_with_nothing_right_can_still_teach_by_rank():
+    batch = pd.DataFrame({"problem_id": [1, 1, 2, 2], "reward": [0.0] * 4, "credit": [0.0, 0.5, 0.2, 0.2]})
+    with pytest.raises(NothingToLearn):
+        check_informative(batch)
+    assert check_informative(batch, "ranked") == check_informative(batch, "partial") == 1
+    with pytest.raises(ValueError, match="unknown reward function 'generous'"):
+        check_informative(batch, "generous")

@@ -5,6 +5,8 @@ The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretra
 """
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +28,6 @@ from transformers import (
 from oneshot.provenance import BadFile, atomic_path, read_json, write_json
 
 PAD, END = "<pad>", "<end>"
-WORDS = ["steps:", "about:", "maybe:", "sort:"]
-NUMBERS = [str(number) for number in range(100)]
 CHARACTERS = [chr(code) for code in range(ord(" "), ord("~") + 1) if not chr(code).isdigit()] + ["\n"]
 
 
@@ -53,19 +53,25 @@ class Policy:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Numbers up to 99 whole, other printable ASCII by character, and the few words that open an answer or a prompt."""
-    vocabulary = {token: index for index, token in enumerate([PAD, END, *WORDS, *NUMBERS, *CHARACTERS])}
+def build_tokenizer(words: Sequence[str], largest_number: int) -> PreTrainedTokenizerFast:
+    """The given words whole, numbers up to `largest_number` (9 or 99) whole, other printable ASCII by character."""
+    numbers = [str(number) for number in range(largest_number + 1)]
+    vocabulary = {token: index for index, token in enumerate([PAD, END, *words, *numbers, *CHARACTERS])}
     tokenizer = Tokenizer(WordLevel(vocabulary))
-    pieces = Regex("|".join([*WORDS, r"\d\d?", r"(?m:.)"]))
+    digits = r"\d\d?" if largest_number > 9 else r"\d"
+    longest_first = map(re.escape, sorted(words, key=len, reverse=True))
+    pieces = Regex("|".join([*longest_first, digits, r"(?m:.)"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
 
 
-def build_policy(size: dict, seed: int) -> Policy:
-    """An untrained policy. `size`: hidden, layers, heads, feed_forward; one seed, one initialisation."""
-    tokenizer = build_tokenizer()
+def build_policy(size: dict, seed: int, words: Sequence[str] = (), largest_number: int = 99) -> Policy:
+    """An untrained policy. `size`: hidden, layers, heads, feed_forward; one seed, one initialisation.
+
+    `words` and `largest_number` are those of the tasks it is to learn.
+    """
+    tokenizer = build_tokenizer(words, largest_number)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=size["hidden"],

@@ -80,9 +80,10 @@ def _central_panel(axes: Axes, frame: pd.DataFrame, cost: str) -> None:
     axes.set_xscale("log")
     best = curve.loc[curve.value.idxmax()]
     _label(axes, best[cost], best.value, NAMES["grpo"], COLORS["grpo"], (0, 8), "right")
-    _label(axes, one_shot[cost].mean(), point.value, NAMES["one_shot"], COLORS["one_shot"], (-8, -3), "right")
+    _label(axes, one_shot[cost].mean(), point.value, NAMES["one_shot"], COLORS["one_shot"], (4, -13), "right")
     start = min(curve[cost].min(), one_shot[cost].min())
-    _label(axes, start, base.value, NAMES["base"], COLORS["base"], (0, -6))
+    axes.margins(y=0.12)
+    _label(axes, start, base.value, NAMES["base"], COLORS["base"], (0, -9))
 
 
 def draw_landscape(frame: pd.DataFrame, stars: pd.DataFrame, slopes: pd.DataFrame) -> Figure:
@@ -179,9 +180,9 @@ def _entropy_path(axes: Axes, frame: pd.DataFrame, column: str, arm: str) -> Non
     standing = mean.collapsed < 0.5
     axes.plot(mean.entropy_nats[standing], mean[column][standing], "o", color=COLORS[arm], markersize=3)
     axes.plot(mean.entropy_nats[~standing], mean[column][~standing], "x", color=COLORS[arm], markersize=4)
-    best = mean[column].idxmax()
-    offset = {"one_shot": (0, 7), "grpo": (0, -9)}[arm]
-    _label(axes, mean.entropy_nats[best], mean[column][best], NAMES[arm], COLORS[arm], offset, "center")
+    half_way = mean.iloc[(mean[column] - mean[column].agg(["min", "max"]).mean()).abs().argmin()]
+    offset, align = {"one_shot": ((8, -6), "left"), "grpo": ((8, -17), "left")}[arm]
+    _label(axes, half_way.entropy_nats, half_way[column], NAMES[arm], COLORS[arm], offset, align)
 
 
 def _band(axes: Axes, x, low, high, color: str, **options) -> None:

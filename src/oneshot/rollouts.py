@@ -9,7 +9,8 @@
     ended           bool      false if it was cut off
     text            str       the completion, decoded
     status          str       the verdict
-    reward          float32   what the verifier paid
+    reward          float32   what the binary verifier paid: 1 or 0
+    credit          float32   partial credit, 0 to 1; the reward itself where the task gives none
 
 Rows of a group stand together, in the order of `sample_id`; all groups have the same size.
 """
@@ -36,6 +37,7 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
         ("status", pa.string()),
         ("reward", pa.float32()),
+        ("credit", pa.float32()),
     ]
 )
 

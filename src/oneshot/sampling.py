@@ -14,7 +14,7 @@ from oneshot.engines import Engine, Generation
 from oneshot.engines.noise import rollout_key
 from oneshot.models import Policy
 from oneshot.tasks import Problem, get_task
-from oneshot.verifiers import Status
+from oneshot.verifiers import Status, Verdict
 
 CUT_OFF = "cut_off"
 """Status of a completion that reached the token limit: never shown to the verifier, never paid."""
@@ -57,11 +57,8 @@ def score(policy: Policy, problems: list[Problem], prompts: list[list[int]], gen
     ended = generation.ended_R.tolist()
     texts = [policy.decode(row) for row in tokens]
     of_row = [problem for problem in problems for _ in range(group_size)]
-    verify = {name: get_task(name).verify for name in {problem.task for problem in problems}}
-    verdicts = [
-        verify[problem.task](problem, text) if end else None
-        for problem, text, end in zip(of_row, texts, ended, strict=True)
-    ]
+    answers = zip(of_row, texts, ended, strict=True)
+    verdicts = _verdicts([(problem, text) if end else None for problem, text, end in answers])
     return pd.DataFrame(
         {
             "problem_id": [problem.id for problem in of_row],
@@ -74,8 +71,19 @@ def score(policy: Policy, problems: list[Problem], prompts: list[list[int]], gen
             "text": texts,
             "status": [str(verdict.status) if verdict else CUT_OFF for verdict in verdicts],
             "reward": np.array([verdict.reward if verdict else 0.0 for verdict in verdicts], dtype=np.float32),
+            "credit": np.array([verdict.credit if verdict else 0.0 for verdict in verdicts], dtype=np.float32),
         }
     )
+
+
+def _verdicts(answers: list[tuple[Problem, str] | None]) -> list[Verdict | None]:
+    """Each answer's verdict, given by its problem's task; None for what was cut off."""
+    verdicts: list[Verdict | None] = [None] * len(answers)
+    for name in {answer[0].task for answer in answers if answer}:
+        rows = [row for row, answer in enumerate(answers) if answer and answer[0].task == name]
+        for row, verdict in zip(rows, get_task(name).verify_many(answers[row] for row in rows), strict=True):
+            verdicts[row] = verdict
+    return verdicts
 
 
 def rates(rollouts: pd.DataFrame) -> dict[str, float]:

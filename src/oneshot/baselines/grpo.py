@@ -15,7 +15,7 @@ import torch
 from oneshot.engines import Engine
 from oneshot.gradient import backward_weighted_logprobs
 from oneshot.models import Policy
-from oneshot.objectives import grpo_weights
+from oneshot.objectives import grpo_weights, shaped_rewards
 from oneshot.sampling import draw_rollouts, rates
 from oneshot.tasks import Problem
 
@@ -29,6 +29,8 @@ class GrpoSettings:
     group_size: int
     temperature: float
     max_new_tokens: int
+    rewards: str = "binary"
+    """binary, partial or ranked: see `oneshot.objectives`."""
 
 
 def train_grpo(
@@ -74,8 +76,7 @@ def next_problems(problems: list[Problem], step: int, count: int) -> list[Proble
 
 def update(policy: Policy, optimizer: torch.optim.Optimizer, rollouts, settings: GrpoSettings) -> None:
     """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g)."""
-    rewards_PG = torch.tensor(rollouts.reward.to_numpy()).view(-1, settings.group_size)
-    weights = grpo_weights(rewards_PG).flatten().numpy()
+    weights = grpo_weights(shaped_rewards(rollouts, settings.rewards)).flatten().numpy()
     optimizer.zero_grad()
     backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
     for name, parameter in policy.model.named_parameters():

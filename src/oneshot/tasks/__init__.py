@@ -8,10 +8,12 @@ it belongs to, so no seed and no count can leak a test problem into training.
 import hashlib
 import json
 import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 from oneshot.provenance import BadFile, atomic_path
 from oneshot.verifiers import Verdict
@@ -39,35 +41,49 @@ class Problem:
         return self.id % NUM_BUCKETS
 
 
-class Task(Protocol):
+class Task(ABC):
     """What a task must offer."""
 
-    name: str
-    ways: dict[str, str]
+    name: ClassVar[str]
+    ways: ClassVar[dict[str, str]]
     """The ways to answer: name -> opening, the text a completion of that way begins with."""
+    words: ClassVar[tuple[str, ...]] = ()
+    """Words of its prompts and completions that a from-scratch policy has as single tokens."""
+    largest_number: ClassVar[int] = 9
+    """Numbers up to this one are single tokens (9 or 99)."""
 
+    @abstractmethod
     def draw(self, rng: random.Random) -> Problem:
         """One random problem."""
 
+    @abstractmethod
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         """A completion of `problem` in that way, right or wrong as often as the way is."""
 
+    @abstractmethod
     def lesson(self, problem: Problem, rng: random.Random) -> str:
         """A completion that is right: what the first part of pretraining shows, so that skills come before habits."""
 
     def difficulty(self, problem: Problem) -> float:
         """How hard the problem looks, 0 to 1: decides how often each way is taken in the pretraining mixture."""
+        return 0.0
 
+    @abstractmethod
     def verify(self, problem: Problem, completion: str) -> Verdict:
-        """The binary verifier."""
+        """The binary verifier, with partial credit where the task has any."""
+
+    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+        """The verdict on every (problem, completion), in order."""
+        return [self.verify(*pair) for pair in pairs]
 
 
 def get_task(name: str, **settings) -> Task:
     """The task of that name with its settings from the config."""
     from oneshot.tasks.arithmetic import Arithmetic
+    from oneshot.tasks.programs import Programs
     from oneshot.tasks.sorting import Sorting
 
-    tasks = {task.name: task for task in (Arithmetic, Sorting)}
+    tasks = {task.name: task for task in (Arithmetic, Programs, Sorting)}
     if name not in tasks:
         raise ValueError(f"unknown task '{name}': expected one of {', '.join(sorted(tasks))}")
     return tasks[name](**settings)

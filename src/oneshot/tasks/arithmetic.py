@@ -11,17 +11,19 @@ All prompts of a config have the same number of terms: a small model then learns
 """
 
 import random
+import re
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import ClassVar
 
-from oneshot.tasks import Problem
+from oneshot.tasks import Problem, Task
 from oneshot.verifiers import Verdict
-from oneshot.verifiers.final_answer import verify_final_answer
+from oneshot.verifiers.final_answer import MARK, verify_final_answer
+from oneshot.verifiers.partial_credit import prefix_credit
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(Task):
     num_terms: int = 4
     largest: int = 99
     """No number and no partial sum exceeds it, none is negative."""
@@ -34,6 +36,8 @@ class Arithmetic:
 
     name: ClassVar[str] = "arithmetic"
     ways: ClassVar[dict[str, str]] = {"careful": "steps:", "rough": "about:", "guess": "maybe:"}
+    words: ClassVar[tuple[str, ...]] = tuple(ways.values())
+    largest_number: ClassVar[int] = 99
     separators: ClassVar[dict[str, str]] = {"careful": ",", "rough": "~"}
 
     def draw(self, rng: random.Random) -> Problem:
@@ -55,7 +59,14 @@ class Arithmetic:
         return self._work_out(problem, rng.choice(("careful", "rough")), 0.0, rng)
 
     def verify(self, problem: Problem, completion: str) -> Verdict:
-        return verify_final_answer(completion, problem.answer)
+        """Partial credit: the partial sums that are right before the first that is not."""
+        verdict = verify_final_answer(completion, problem.answer)
+        return Verdict(verdict.status, self._credit(problem, completion))
+
+    def _credit(self, problem: Problem, completion: str) -> float:
+        right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
+        work = completion.partition(MARK)[0].partition(":")[2]
+        return prefix_credit(right, re.split("[,~]", work))
 
     def difficulty(self, problem: Problem) -> float:
         """The share of the steps that subtract."""

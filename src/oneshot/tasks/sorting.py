@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oneshot.tasks import Problem
+from oneshot.tasks import Problem, Task
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_final_answer
 
@@ -16,12 +16,13 @@ LETTERS = "abcdefghijklmnop"
 
 
 @dataclass(frozen=True)
-class Sorting:
+class Sorting(Task):
     min_letters: int = 4
     max_letters: int = 6
 
     name: ClassVar[str] = "sorting"
     ways: ClassVar[dict[str, str]] = {"direct": ";"}
+    words: ClassVar[tuple[str, ...]] = ("sort:",)
 
     def draw(self, rng: random.Random) -> Problem:
         letters = rng.sample(LETTERS, rng.randint(self.min_letters, self.max_letters))
@@ -32,9 +33,6 @@ class Sorting:
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
         return self.demonstrate(problem, "direct", rng)
-
-    def difficulty(self, problem: Problem) -> float:
-        return 0.0
 
     def verify(self, problem: Problem, completion: str) -> Verdict:
         return verify_final_answer(completion, problem.answer)

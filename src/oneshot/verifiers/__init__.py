@@ -24,10 +24,15 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class Verdict:
     status: Status
-    credit: float | None = None
-    """Partial credit, 0 to 1; None where only right or wrong is asked."""
+    partial: float = 0.0
+    """How far a wrong answer got, 0 to 1; 0 where only right or wrong is asked."""
 
     @property
     def reward(self) -> float:
         """The binary reward: 1.0 for a correct completion, else 0.0, whatever the partial credit."""
         return float(self.status is Status.CORRECT)
+
+    @property
+    def credit(self) -> float:
+        """1.0 for a correct completion, else its partial credit."""
+        return self.reward or self.partial

@@ -5,10 +5,12 @@ bytes; a crash or a timeout costs the test it happened in, and the next one star
 a function of what came back, never something that came back.
 """
 
+import atexit
+import functools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oneshot.sandbox import Report, Sandbox
@@ -36,13 +38,16 @@ class ProgramTest:
     tuples_are_lists: bool = False
     tolerance: float = FLOAT_TOLERANCE
     """Absolute, where a float is expected."""
+    traced: bool = False
+    """Ask for what the function's variables became and then what it returned, instead of its value alone."""
 
     @property
     def request(self) -> dict:
         """What the program is told."""
         if self.stdin is not None:
             return {"stdin": self.stdin}
-        return {"call": self.call, "args": [encode(argument) for argument in self.args]}
+        told = {"call": self.call, "args": [encode(argument) for argument in self.args]}
+        return told | ({"traced": True} if self.traced else {})
 
     def accepts(self, actual: Any) -> bool:
         if self.stdin is not None:
@@ -109,6 +114,14 @@ class CodeVerifier:
             if kind in (VALUE, OUTPUT)
         }
 
+    def traces(self, program: str, tests: list[ProgramTest]) -> dict[int, list]:
+        """What the program's variables became, in order, then its result; by index of the test, failures left out.
+
+        For partial credit against a reference's traces. A program can lie about its own trace; it cannot see the
+        reference's.
+        """
+        return self.outputs(program, [replace(test, traced=True) for test in tests])
+
     def answers(self, program: str, tests: list[ProgramTest]) -> "list[Status | tuple[bytes, bytes]]":
         """For every test what the program answered, as (kind, payload), or how its process ended there."""
         if not tests:
@@ -157,3 +170,11 @@ def _as_set(value: Any) -> set | None:
         return set(value)
     except TypeError:
         return None
+
+
+@functools.cache
+def shared_verifier() -> CodeVerifier:
+    """One verifier for all tasks of this process, closed when it ends."""
+    sandbox = Sandbox(num_workers=1)
+    atexit.register(sandbox.close)
+    return CodeVerifier(sandbox)

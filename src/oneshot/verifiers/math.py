@@ -59,11 +59,17 @@ class MathVerifier:
         waiting = [[self._begin(gold, answer) for answer in final_answers(completion)] for gold, completion in pairs]
         return [Verdict(self._judge(answers)) for answers in waiting]
 
-    def check_gold(self, gold: str) -> None:
-        """BadGold unless `gold` can be read; to be asked once a problem, when a data set is loaded."""
-        text = tidy(gold)
-        if self._finish(text, text, self._schedule(text, text)) is not Status.CORRECT:
-            raise BadGold(f"gold answer {gold!r} cannot be read")
+    def check_golds(self, golds: dict[str, str]) -> None:
+        """BadGold unless every gold answer can be read; golds -> where they are from, to be told if not."""
+        texts = {gold: tidy(gold) for gold in golds}
+        parsing = {gold: self._schedule(text, text) for gold, text in texts.items()}
+        for gold, future in parsing.items():
+            try:
+                readable = self._finish(texts[gold], texts[gold], future) is Status.CORRECT
+            except BadGold:
+                readable = False
+            if not readable:
+                raise BadGold(f"{golds[gold]}: gold answer {gold!r} cannot be read")
 
     def _judge(self, answers: list) -> Status:
         """Correct if all answers given together are; else what the first that is not came to."""

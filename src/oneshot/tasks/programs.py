@@ -1,0 +1,152 @@
+r"""Program synthesis: from three examples of a list becoming another, `3142>241 …:`, to the Python that does it.
+
+The answer is the body of a function of the list `a`, one statement a line, and is run by the sandbox on inputs that
+are not in the prompt:
+
+    careful   # 1234            what the first example looks like half-way, then both statements
+              a=sorted(a)
+              a=a[1:]
+    rough     a=sorted(a)       the statements alone; now and then one of them is another
+              a=a[1:]
+    guess     #?                two statements at random
+              a=a[::2]
+              a=[9-x for x in a]
+
+Any Python that passes the tests is right, whether or not it is the program the problem was made with.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar
+
+from oneshot.tasks import Problem, Task
+from oneshot.verifiers import Status, Verdict
+from oneshot.verifiers.code import ProgramTest, shared_verifier
+from oneshot.verifiers.partial_credit import passed_credit
+
+CHANGES: dict[str, Callable[[list[int]], list[int]]] = {
+    "a=[x+1 for x in a]": lambda a: [x + 1 for x in a],
+    "a=[x//2 for x in a]": lambda a: [x // 2 for x in a],
+    "a=[x%5 for x in a]": lambda a: [x % 5 for x in a],
+    "a=[9-x for x in a]": lambda a: [9 - x for x in a],
+}
+MOVES: dict[str, Callable[[list[int]], list[int]]] = {
+    "a=a[::-1]": lambda a: a[::-1],
+    "a=sorted(a)": sorted,
+    "a=a[1:]": lambda a: a[1:],
+    "a=a[:-1]": lambda a: a[:-1],
+    "a=a[::2]": lambda a: a[::2],
+    "a=a[1:]+a[:1]": lambda a: a[1:] + a[:1],
+}
+STATEMENTS = CHANGES | MOVES
+"""What the problems' programs are made of: first the elements are changed, then moved. The function beside each
+statement is the trusted one, from which tests expect their outputs."""
+NUM_TESTS = 10
+LENGTHS = (3, 8)
+"""Of the tests' inputs: also shorter and longer than the examples."""
+
+
+@dataclass(frozen=True)
+class Programs(Task):
+    min_length: int = 4
+    max_length: int = 5
+    num_examples: int = 3
+    slip_rate: float = 0.4
+    """Chance that a statement of the rough way is another one."""
+
+    name: ClassVar[str] = "programs"
+    ways: ClassVar[dict[str, str]] = {"careful": "# ", "rough": "", "guess": "#?"}
+    words: ClassVar[tuple[str, ...]] = ("# ", "#?", *STATEMENTS)
+
+    def draw(self, rng: random.Random) -> Problem:
+        while True:
+            program = [rng.choice(list(CHANGES)), rng.choice(list(MOVES))]
+            inputs = [self._list(rng, self.min_length, self.max_length) for _ in range(self.num_examples)]
+            traces = [[values, *run(program, values)] for values in inputs]
+            if all(map(_showable, traces)):
+                prompt = " ".join(f"{_digits(trace[0])}>{_digits(trace[-1])}" for trace in traces) + ":"
+                return Problem(self.name, prompt, "\n".join(program))
+
+    def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
+        program = problem.answer.split("\n")
+        if way == "guess":
+            return "\n".join(["#?", rng.choice(list(CHANGES)), rng.choice(list(MOVES))])
+        if way == "rough":
+            return "\n".join(self._slip(statement, rng) for statement in program)
+        half_way = run(program, _first_input(problem.prompt))[0]
+        return "\n".join([f"# {_digits(half_way)}", *program])
+
+    def lesson(self, problem: Problem, rng: random.Random) -> str:
+        return self.demonstrate(problem, "careful", rng) if rng.random() < 0.5 else problem.answer
+
+    def difficulty(self, problem: Problem) -> float:
+        """The share of the program's statements that compute with the elements, instead of moving them."""
+        program = problem.answer.split("\n")
+        return sum("for" in statement for statement in program) / len(program)
+
+    def verify(self, problem: Problem, completion: str) -> Verdict:
+        return self.verify_many([(problem, completion)])[0]
+
+    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+        """Each different program is run once for each problem, in the sandbox; credit is for tests passed."""
+        pairs = list(pairs)
+        different = list(dict.fromkeys(pairs))
+        verifier = shared_verifier()
+
+        def judge(pair: tuple[Problem, str]) -> Verdict:
+            problem, completion = pair
+            if not any(line.strip() and not line.strip().startswith("#") for line in completion.split("\n")):
+                return Verdict(Status.UNPARSABLE)
+            tests = hidden_tests(problem)
+            statuses = verifier.run_tests(as_function(completion), tests)
+            status = next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
+            return Verdict(status, passed_credit(tests, statuses))
+
+        verdicts = dict(zip(different, verifier.sandbox.map(judge, different), strict=True))
+        return [verdicts[pair] for pair in pairs]
+
+    def _list(self, rng: random.Random, shortest: int, longest: int) -> list[int]:
+        return [rng.randrange(10) for _ in range(rng.randint(shortest, longest))]
+
+    def _slip(self, statement: str, rng: random.Random) -> str:
+        alike = CHANGES if statement in CHANGES else MOVES
+        return rng.choice(list(alike)) if rng.random() < self.slip_rate else statement
+
+
+def run(program: list[str], values: list[int]) -> list[list[int]]:
+    """The list after each statement. Only statements of STATEMENTS, through their trusted functions."""
+    states = []
+    for statement in program:
+        values = STATEMENTS[statement](values)
+        states.append(values)
+    return states
+
+
+def hidden_tests(problem: Problem) -> list[ProgramTest]:
+    """NUM_TESTS calls on lists drawn from the problem's hash, expecting what its own program gives."""
+    rng = random.Random(problem.id)
+    tests = []
+    while len(tests) < NUM_TESTS:
+        values = [rng.randrange(10) for _ in range(rng.randint(*LENGTHS))]
+        tests.append(ProgramTest(run(problem.answer.split("\n"), values)[-1], call="f", args=(values,)))
+    return tests
+
+
+def as_function(body: str) -> str:
+    """The completion as the body of `f(a)`, which returns `a`."""
+    return "\n ".join(["def f(a):", *body.split("\n"), "return a"])
+
+
+def _showable(states: list[list[int]]) -> bool:
+    """Digits throughout, never empty, and every statement does something that lasts."""
+    return all(state and max(state) <= 9 for state in states) and all(a != b for a, b in combinations(states, 2))
+
+
+def _digits(values: list[int]) -> str:
+    return "".join(map(str, values))
+
+
+def _first_input(prompt: str) -> list[int]:
+    return [int(digit) for digit in prompt.partition(">")[0]]

@@ -1,0 +1,87 @@
+"""Try a verifier on a file: `python -m oneshot.verifiers math FILE.jsonl`, or `code` in place of `math`.
+
+    math   rows {"gold", "completion"}; the answer is in the last \\boxed{}
+    code   rows {"program", "tests": [{"stdin", "stdout"} or {"call", "args", "expected"}, …]}
+
+Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from oneshot.sandbox import Limits, Sandbox, SandboxError, SandboxUnavailable
+from oneshot.verifiers import Verdict
+from oneshot.verifiers.code import CodeVerifier, ProgramTest
+from oneshot.verifiers.math import MathVerifier
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "oneshot.verifiers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["math", "code"])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--cpu-seconds", type=float, default=5.0, help="limit a comparison or a test (default 5)")
+    chosen = parser.parse_args()
+    judge = {"math": judge_math, "code": judge_code}[chosen.kind]
+    try:
+        rows = list(read_rows(chosen.file, {"math": ("gold", "completion"), "code": ("program", "tests")}[chosen.kind]))
+        for verdict in judge(chosen.file, rows, chosen.workers, chosen.cpu_seconds):
+            print(json.dumps({"status": verdict.status, "score": verdict.reward}), flush=True)
+    except (OSError, ValueError, SandboxUnavailable, SandboxError) as error:
+        sys.exit(f"oneshot.verifiers: {error}")
+
+
+def read_rows(path: Path, keys: tuple[str, str]) -> Iterator[dict]:
+    """The rows of a JSON-lines file; ValueError naming the line that is none."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(row, dict) or not all(key in row for key in keys) or not isinstance(row[keys[0]], str):
+            raise ValueError(f"{path}, line {number}: expected an object with '{keys[0]}' (text) and '{keys[1]}'")
+        yield {**row, "line": number}
+
+
+def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:
+    with MathVerifier(workers, cpu_seconds) as verifier:
+        for row in rows:
+            if not isinstance(row["completion"], str):
+                raise ValueError(f"{path}, line {row['line']}: 'completion' is not text")
+        verifier.check_golds({row["gold"]: f"{path}, line {row['line']}" for row in reversed(rows)})
+        yield from verifier.verify_many((row["gold"], row["completion"]) for row in rows)
+
+
+def judge_code(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:
+    limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=3 * cpu_seconds + 10)
+    tests = [read_tests(row["tests"], f"{path}, line {row['line']}") for row in rows]
+    with Sandbox(workers, limits=limits) as sandbox:
+        verify = CodeVerifier(sandbox).verify
+        yield from sandbox.map(lambda pair: verify(pair[0]["program"], pair[1]), zip(rows, tests, strict=True))
+
+
+def read_tests(tests: list[dict], where: str) -> list[ProgramTest]:
+    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too."""
+    read = []
+    for test in tests if isinstance(tests, list) else ():
+        match test:
+            case {"stdin": str(stdin), "stdout": str(expected)}:
+                read.append(ProgramTest(expected, stdin=stdin))
+            case {"call": str(call), "args": list(args), "expected": expected}:
+                read.append(ProgramTest(expected, call=call, args=tuple(args), tuples_are_lists=True))
+            case _:
+                raise ValueError(f"{where}: a test is neither {{stdin, stdout}} nor {{call, args, expected}}")
+    if not read or len({test.stdin is None for test in read}) > 1:
+        raise ValueError(f"{where}: 'tests' must be a list of at least one test, all of one kind")
+    return read
+
+
+if __name__ == "__main__":
+    main()

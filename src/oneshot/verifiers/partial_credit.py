@@ -1,0 +1,146 @@
+r"""Partial credit: how far a wrong answer got, from 0 to 1, for tasks whose binary reward is too sparse to learn from.
+
+Credit is earned against a reference that the policy never sees, and is built so that the cheap ways to farm it earn
+nothing: a constant answer, a repeated or trivial step, numbers from nowhere, a dump of all values, steps behind the
+answer. It never replaces the binary reward, which is recorded beside it; `oneshot.objectives` says what is made of it.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from oneshot.verifiers import Status
+from oneshot.verifiers.code import ProgramTest, pack_tests
+from oneshot.verifiers.values import same_value
+
+MAX_TRACE = 200
+MAX_STEPS = 100
+CALCULATION = re.compile(r"<<([0-9.+\-*/() ]{1,60})=(-?\d{0,15}\.?\d{1,5})>>")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+EVERYDAY = {Fraction(number) for number in (*range(13), 24, 30, 52, 60, 100, 365, 1000)}
+"""Numbers a step may bring in beside those it has been given: dozens, days, minutes, percents."""
+
+
+def passed_credit(tests: Sequence[ProgramTest], statuses: Sequence[Status], shown: Sequence[ProgramTest] = ()) -> float:
+    """The share of tests passed, weighted so that the best constant answer earns nothing.
+
+    Each distinct expected output weighs 1/K, however many tests expect it; a constant passes one of the K, so credit
+    is (share - 1/K) / (1 - 1/K), never below 0. Equal tests count once, tests `shown` in the prompt not at all. With
+    one expected output only (K = 1) there is no credit short of passing everything.
+    """
+    passed: dict[str, dict[str, bool]] = defaultdict(dict)
+    hidden = {str(test.request) for test in shown}
+    for test, status in zip(tests, statuses, strict=True):
+        request = str(test.request)
+        if request not in hidden:
+            passed[_expected(test)][request] = status is Status.CORRECT
+    if not passed:
+        return 0.0
+    share = sum(sum(of_output.values()) / len(of_output) for of_output in passed.values()) / len(passed)
+    constant = 1 / len(passed)
+    return float(share == 1) if constant == 1 else max(0.0, (share - constant) / (1 - constant))
+
+
+def trace_credit(reference: Sequence[Any], trace: Sequence[Any]) -> float:
+    """Longest common subsequence of two execution traces over the length of the longer: 1 only if they are equal.
+
+    A trace is what a program's variables became, in order (`CodeVerifier.traces`). It is compared here, with a
+    reference the program never meets; a program that tries every value makes its own trace long and its credit small.
+    """
+    reference, trace = list(reference)[:MAX_TRACE], trace if isinstance(trace, list) else []
+    if not reference or not trace or len(trace) > 10 * MAX_TRACE:
+        return 0.0
+    row = [0] * (len(reference) + 1)
+    for value in trace:
+        diagonal = 0
+        for index, expected in enumerate(reference, start=1):
+            diagonal, row[index] = (
+                row[index],
+                (diagonal + 1 if same_value(expected, value) else max(row[index], row[index - 1])),
+            )
+    return row[-1] / max(len(reference), len(trace))
+
+
+def prefix_credit(reference: Sequence[Any], steps: Sequence[Any]) -> float:
+    """The share of the reference's steps that were made rightly before the first wrong one.
+
+    More steps than the reference has are padding and earn nothing at all.
+    """
+    if len(steps) > len(reference):
+        return 0.0
+    right = 0
+    while right < len(steps) and steps[right] == reference[right]:
+        right += 1
+    return right / len(reference) if reference else 0.0
+
+
+def calculation_credit(question: str, completion: str, reference: str) -> float:
+    """The share of the reference's calculations (GSM8K's `<<48/2=24>>`) that a completion makes.
+
+    A calculation counts once, and only if it is right, uses a number of the question or of an earlier calculation,
+    brings in nothing else but everyday numbers, and finds a number that is new and that the reference finds too. The
+    count is taken over the longer of the two lists, so padding costs; results that the question already names count
+    on neither side, and what stands behind `####` is not read.
+    """
+    given = _numbers(question)
+    wanted = {result for _, result in _calculations(reference)} - given - {None}
+    found = [step for step in _calculations(completion) if step[1] not in given]
+    known, useful = given, 0
+    for operands, result in found:
+        if operands & known and operands <= known | EVERYDAY and result is not None and result not in known:
+            useful += result in wanted
+            known = known | {result}
+    return useful / max(len(wanted), len(found)) if wanted else 0.0
+
+
+def _calculations(text: str) -> list[tuple[set[Fraction], Fraction | None]]:
+    """(operands, result) of every annotated calculation before the answer; the result is None if it is wrong."""
+    calculations = []
+    for expression, result in CALCULATION.findall(text.split("####")[0])[:MAX_STEPS]:
+        value = evaluate(expression)
+        right = value is not None and _fits(value, result) and re.search(r"[-+*/]", expression.lstrip(" -"))
+        calculations.append((_numbers(expression), Fraction(result) if right else None))
+    return calculations
+
+
+def evaluate(expression: str) -> Fraction | None:
+    """The exact value of sums and products of plain numbers; None for anything else. Nothing is ever executed."""
+    try:
+        return _evaluate(ast.parse(expression.strip(), mode="eval").body)
+    except (ValueError, SyntaxError, ZeroDivisionError, KeyError, RecursionError, MemoryError):
+        return None
+
+
+def _evaluate(node: ast.expr) -> Fraction:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return Fraction(str(node.value))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_evaluate(node.operand)
+    if isinstance(node, ast.BinOp):
+        operations = {
+            ast.Add: Fraction.__add__,
+            ast.Sub: Fraction.__sub__,
+            ast.Mult: Fraction.__mul__,
+            ast.Div: Fraction.__truediv__,
+        }
+        return operations[type(node.op)](_evaluate(node.left), _evaluate(node.right))
+    raise ValueError(f"not a sum or product: {ast.dump(node)}")
+
+
+def _fits(value: Fraction, written: str) -> bool:
+    """Equal, or rounded to the decimals written."""
+    decimals = len(written.partition(".")[2])
+    return value == Fraction(written) or (
+        decimals > 0 and abs(value - Fraction(written)) <= Fraction(1, 2 * 10**decimals)
+    )
+
+
+def _numbers(text: str) -> set[Fraction]:
+    return {Fraction(number) for number in NUMBER.findall(text.replace(",", ""))}
+
+
+def _expected(test: ProgramTest) -> str:
+    return pack_tests([ProgramTest(test.expected, call="-")])
