@@ -72,9 +72,9 @@ def test_hidden_tests_are_not_in_the_prompt_and_always_the_same():
 
 
 def test_a_half_right_program_gets_partial_credit_and_a_constant_none():
-    """`9-x` and `x+1` agree where x is 4; a slice that is right only for lists of even length is right sometimes."""
-    problem = Problem("programs", "3142>21:", "a=[x//2 for x in a]\na=a[::2]")
-    sometimes = verdict("a=[x//2 for x in a]\na=a[:3:2] if len(a) < 6 else a", problem)
+    """A slice that ends too soon is right for short lists."""
+    problem = Problem("programs", "3142>102:", "a=[x//2 for x in a]\na=a[1:]")
+    sometimes = verdict("a=[x//2 for x in a]\na=a[1:6]", problem)
     assert 0 < sometimes.partial < 1
     assert verdict("return []", problem).partial == 0
 

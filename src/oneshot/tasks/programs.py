@@ -37,7 +37,6 @@ MOVES: dict[str, Callable[[list[int]], list[int]]] = {
     "a=sorted(a)": sorted,
     "a=a[1:]": lambda a: a[1:],
     "a=a[:-1]": lambda a: a[:-1],
-    "a=a[::2]": lambda a: a[::2],
     "a=a[1:]+a[:1]": lambda a: a[1:] + a[:1],
 }
 STATEMENTS = CHANGES | MOVES
@@ -82,30 +81,21 @@ class Programs(Task):
         return self.demonstrate(problem, "careful", rng) if rng.random() < 0.5 else problem.answer
 
     def difficulty(self, problem: Problem) -> float:
-        """The share of the program's statements that compute with the elements, instead of moving them."""
-        program = problem.answer.split("\n")
-        return sum("for" in statement for statement in program) / len(program)
+        """1 where different digits become the same (`//`, `%`), so that the examples tell less; else 0."""
+        return float("//" in problem.answer or "%" in problem.answer)
 
     def verify(self, problem: Problem, completion: str) -> Verdict:
         return self.verify_many([(problem, completion)])[0]
 
     def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
-        """Each different program is run once for each problem, in the sandbox; credit is for tests passed."""
+        """Each different program is run once for each problem, in the sandbox, and its verdict kept: it is always the
+        same, and a policy that is sure of itself gives the same answers over and over."""
         pairs = list(pairs)
-        different = list(dict.fromkeys(pairs))
-        verifier = shared_verifier()
-
-        def judge(pair: tuple[Problem, str]) -> Verdict:
-            problem, completion = pair
-            if not any(line.strip() and not line.strip().startswith("#") for line in completion.split("\n")):
-                return Verdict(Status.UNPARSABLE)
-            tests = hidden_tests(problem)
-            statuses = verifier.run_tests(as_function(completion), tests)
-            status = next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
-            return Verdict(status, passed_credit(tests, statuses))
-
-        verdicts = dict(zip(different, verifier.sandbox.map(judge, different), strict=True))
-        return [verdicts[pair] for pair in pairs]
+        if len(KNOWN) > MAX_KNOWN:
+            KNOWN.clear()
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in KNOWN]
+        KNOWN.update(zip(new, shared_verifier().sandbox.map(judge, new), strict=True))
+        return [KNOWN[pair] for pair in pairs]
 
     def _list(self, rng: random.Random, shortest: int, longest: int) -> list[int]:
         return [rng.randrange(10) for _ in range(rng.randint(shortest, longest))]
@@ -113,6 +103,21 @@ class Programs(Task):
     def _slip(self, statement: str, rng: random.Random) -> str:
         alike = CHANGES if statement in CHANGES else MOVES
         return rng.choice(list(alike)) if rng.random() < self.slip_rate else statement
+
+
+KNOWN: dict[tuple[Problem, str], Verdict] = {}
+MAX_KNOWN = 200_000
+
+
+def judge(pair: tuple[Problem, str]) -> Verdict:
+    """The verdict on one completion, with credit for the tests it passes."""
+    problem, completion = pair
+    if not any(line.strip() and not line.strip().startswith("#") for line in completion.split("\n")):
+        return Verdict(Status.UNPARSABLE)
+    tests = hidden_tests(problem)
+    statuses = shared_verifier().run_tests(as_function(completion), tests)
+    status = next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
+    return Verdict(status, passed_credit(tests, statuses))
 
 
 def run(program: list[str], values: list[int]) -> list[list[int]]:
