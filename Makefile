@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: figures smoke main test test-slow test-all paper clean
+.PHONY: figures smoke main code test test-slow test-all paper clean
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
 	$(SNAKEMAKE) figures
 
 main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one run, the central comparison
 	$(SNAKEMAKE) main
+
+code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)
+	$(SNAKEMAKE) figures --configfile config/code.yaml
 
 smoke: $(VENV)/installed  ## the whole job at a small scale
 	$(SNAKEMAKE) figures --configfile config/smoke.yaml
@@ -33,4 +36,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop scratch .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code scratch .snakemake paper/main.pdf

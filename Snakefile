@@ -19,6 +19,7 @@ if "experiment" not in config:
 experiment.check(
     config, yaml.safe_load(open(workflow.source_path("config/schema.yaml")))
 )
+experiment.check_host(config)
 
 NAME, TASK = config["experiment"], config["task"]
 RESULTS, FIGURES = f"results/{NAME}", f"figures/{NAME}"

@@ -72,6 +72,25 @@ def test_tests_go_on_behind_a_crash_and_a_timeout(verifier):
     assert statuses == ["correct", "error", "error", "correct", "correct"]
 
 
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("", "wrong"),
+        ("# nothing", "wrong"),
+        ("\x00", "error"),
+        ("\x1b[2J\x07print(1)", "error"),
+        ("print('\ud800')", "error"),
+        ("print(1)" + " " * 10**6, "error"),
+        ("(" * 10**5, "error"),
+        ("x = " + "1" * 5000, "error"),
+        ("\ufeffprint(1)", "correct"),
+        ("print(1)\r\n", "correct"),
+    ],
+)
+def test_odd_text_has_a_verdict(verifier, program, status):
+    assert verifier.verify(program, printing(("\ud800\x00", "1"))).status == status
+
+
 def test_patience_ends(verifier):
     statuses = verifier.run_tests("while True: pass", printing(*[("", "")] * 10))
     assert statuses == ["timeout"] * 10

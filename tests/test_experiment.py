@@ -9,6 +9,7 @@ import yaml
 
 from oneshot import experiment
 from oneshot.experiment import ConfigError
+from oneshot.sandbox import SandboxUnavailable
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
@@ -77,3 +78,13 @@ def test_costs_are_matched():
     assert experiment.grpo_checkpoints(config)[-2:] == [1000, 1410]
     assert 0 <= 50 * experiment.grpo_steps(config) - experiment.run_cost(config) < 50
     assert config["splits"]["train"]["problems"] >= 5 * 1410, "GRPO would see a problem twice"
+
+
+def test_a_host_without_a_sandbox_is_refused_before_anything_runs(monkeypatch):
+    def unavailable(backend):
+        raise SandboxUnavailable("no sandbox here")
+
+    monkeypatch.setattr(experiment, "usable_confinement", unavailable)
+    experiment.check_host(load("laptop"))  # has no programs to run
+    with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(config/laptop\.yaml"):
+        experiment.check_host(load("code"))

@@ -365,6 +365,13 @@ PIECES = [*"0123456789{}()[]\\,.=+-*/^_ xyzAB%$:", r"\frac", r"\sqrt", r"\text",
 LATEX = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
+@pytest.mark.parametrize("text", [r"\boxed{" * 140_000, r"\boxed{70}" * 100_000, "7" * 10**6, "{" * 10**6])
+def test_a_megabyte_gets_its_verdict_in_time(verifier, text):
+    started = time.perf_counter()
+    assert verifier.verify("70", text).status in (Status.UNPARSABLE, Status.WRONG)
+    assert time.perf_counter() - started < 5
+
+
 @settings(deadline=None, max_examples=300)
 @given(gold=LATEX, answer=LATEX)
 def test_settling_decides_or_rewrites_whatever_it_is_given(gold, answer):

@@ -5,6 +5,9 @@ from itertools import combinations
 
 from jsonschema import Draft202012Validator
 
+from oneshot.sandbox import SandboxUnavailable
+from oneshot.sandbox.workers import usable_confinement
+
 
 class ConfigError(ValueError):
     """A config that names no possible experiment; the message begins with the key."""
@@ -16,6 +19,15 @@ def check(config: dict, schema: dict) -> None:
         raise ConfigError(f"{error.json_path.removeprefix('$.').removeprefix('$') or 'config'}: {error.message}")
     for complaint in _complaints(config):
         raise ConfigError(complaint)
+
+
+def check_host(config: dict) -> None:
+    """Raise ConfigError, before anything runs, if this host cannot do what the config asks for."""
+    if "programs" in config["tasks"]:
+        try:
+            usable_confinement("auto")
+        except SandboxUnavailable as error:
+            raise ConfigError(f"tasks.programs: {error} (config/laptop.yaml and config/smoke.yaml have none)") from None
 
 
 def num_rollouts(config: dict) -> int:

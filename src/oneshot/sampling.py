@@ -36,7 +36,8 @@ def draw_rollouts(
 ) -> pd.DataFrame:
     """`group_size` rollouts for every problem, scored by its task's verifier: the table of `oneshot.rollouts`.
 
-    `opening` is put into the policy's mouth: it counts as prompt, and the completion goes on from there.
+    `opening` is put into the policy's mouth: it counts as prompt, the completion goes on from there,
+    and what is verified is both.
     `on_finished` is told how many rollouts have ended since it was last called.
     """
     prompts = [policy.encode(problem.prompt + opening) for problem in problems]
@@ -46,16 +47,18 @@ def draw_rollouts(
     generation = engine.generate(
         prompts, keys_PG, temperature=temperature, max_new_tokens=max_new_tokens, on_finished=on_finished
     )
-    return score(policy, problems, prompts, generation)
+    return score(policy, problems, prompts, generation, opening)
 
 
-def score(policy: Policy, problems: list[Problem], prompts: list[list[int]], generation: Generation) -> pd.DataFrame:
-    """The rollout table of a generation: cut, decoded and verified."""
+def score(
+    policy: Policy, problems: list[Problem], prompts: list[list[int]], generation: Generation, opening: str = ""
+) -> pd.DataFrame:
+    """The rollout table of a generation: cut, decoded and verified, with its opening."""
     lengths = generation.lengths_R.tolist()
     group_size = len(lengths) // len(problems)
     tokens = _ragged(generation.tokens_RT.int(), lengths)
     ended = generation.ended_R.tolist()
-    texts = [policy.decode(row) for row in tokens]
+    texts = [opening + policy.decode(row) for row in tokens]
     of_row = [problem for problem in problems for _ in range(group_size)]
     answers = zip(of_row, texts, ended, strict=True)
     verdicts = _verdicts([(problem, text) if end else None for problem, text, end in answers])

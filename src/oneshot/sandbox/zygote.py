@@ -145,7 +145,7 @@ def live(length, memory_limit, output_limit, null, results, printed, syscall_fil
     os.dup2(null, 2)
     os.dup2(results, RESULTS)
     os.closerange(RESULTS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    inputs = [in_memory(test["stdin"].encode(errors="surrogateescape")) if "stdin" in test else None for test in tests]
+    inputs = [in_memory(test["stdin"].encode(errors="surrogatepass")) if "stdin" in test else None for test in tests]
     send(0, READY)
     random.seed(0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -128,6 +128,7 @@ class CodeVerifier:
             raise ValueError("a program without tests would be right whatever it does: give at least one test")
         if len(program) > MAX_PROGRAM_CHARACTERS:
             return [Status.ERROR] * len(tests)
+        program = program.removeprefix("\ufeff")  # as the interpreter does with a file
         answers: list[Status | tuple[bytes, bytes]] = []
         deaths = 0
         while len(answers) < len(tests):
