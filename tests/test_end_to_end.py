@@ -104,8 +104,9 @@ def test_results_repeat_byte_for_byte(finished):
     names += ["gradient/shard0.safetensors", "grpo/path.csv", "grpo/steps.csv"]
     before = {name: (finished / RUN / name).read_bytes() for name in names}
     shutil.rmtree(finished / RUN)
-    assert run(finished, *(f"{RUN}/{name}" for name in names))[0] == 0
-    assert run(finished, "figures")[0] == 0
+    for targets in ([f"{RUN}/{name}" for name in names], ["figures"]):
+        code, output = run(finished, *targets)
+        assert code == 0, output
     assert {name for name in names if (finished / RUN / name).read_bytes() != before[name]} == set()
 
 

