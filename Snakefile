@@ -128,7 +128,7 @@ rule notebook:
         parameters="",
     shell:
         "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 "
-        "papermill {input[0]} {log[0]} --kernel python3 --cwd . --no-progress-bar -y {params.parameters:q}"
+        "papermill {input[0]} {log[0]} --engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.parameters:q}"
 
 
 use rule notebook as base_policy with:
