@@ -32,6 +32,7 @@ def measured(accuracy):
         "kl_nats": accuracy,
         "kl_nats_per_token": accuracy / 10,
         "tokens_per_rollout": 6.0,
+        "retention_accuracy": 1.3 - accuracy,
         "collapsed": False,
     }
 
@@ -127,6 +128,10 @@ def test_the_summary_quotes_differences_and_ratios(tables):
     assert ratio.low < ratio.value < ratio.high
     assert summary.loc["gradient_share_of_sgemm_peak"].value == 0.5
     assert summary.loc["base_policy_sampled"].value == pytest.approx(0.35)
+    kept = summary.loc["grpo_20_steps_retention"]
+    assert kept.value == pytest.approx(1.3 - np.mean(GRPO))
+    assert kept.low < kept.value < kept.high <= 1
+    assert summary.loc["one_shot_retention"].value == pytest.approx(1.3 - np.mean(ONE_SHOT))
     assert (summary.seeds == "1 2 3").all()
     assert summary.index.is_unique
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from oneshot.engines import Engine
-from oneshot.gradient import CHUNK_TOKENS, completion_logits, length_sorted_chunks
+from oneshot.gradient import CHUNK_TOKENS, completion_logits, group_chunks
 from oneshot.models import Policy
 from oneshot.sampling import draw_rollouts, rates
 from oneshot.tasks import Problem
@@ -91,7 +91,7 @@ def sequence_kl(
     expectation over the policy's rollouts is the KL between the distributions of whole completions).
     """
     kl = torch.zeros(len(rollouts), dtype=torch.float64)
-    for chunk in length_sorted_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
+    for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
         logits_CV, rows_C, _ = completion_logits(policy, rollouts.iloc[chunk])
         other_CV, _, _ = completion_logits(other, rollouts.iloc[chunk])
         log_p_CV = torch.log_softmax(logits_CV.double() / temperature, dim=-1)

@@ -3,8 +3,8 @@ r"""The one gradient:  g = (1/N) Σ_i w_i Σ_t ∇_θ log π_θ(y_it | x_i, y_i<
 One pass over the rollouts, in blocks. A block is a fixed run of consecutive groups; its sum Σ_i w_i ∇ log π
 is kept by itself. Blocks are the unit in which shards add up (always in block order, so the number of
 shards or workers changes no bit of g) and the subsets of the consistency diagnostic. Within a block, the
-groups of weight zero are skipped and the rest is sorted by length and cut into chunks, so memory grows
-neither with N nor with the block.
+groups of weight zero are skipped and the rest is sorted by length, cut into chunks and packed, each prompt once
+(`oneshot.packing`), so memory grows neither with N nor with the block.
 
 log π is under the sampling temperature: the temperature is in the softmax here as it was in the sampler's.
 Departure from the usual trainers: no division by the length |y_i|, no clipping (at θ0 every ratio is 1).
@@ -27,11 +27,14 @@ from torch import Tensor
 
 from oneshot.directions import Direction
 from oneshot.models import Policy
+from oneshot.packing import pack, packed_hidden
 from oneshot.provenance import BadFile, atomic_path
 from oneshot.rollouts import num_groups
 
 CHUNK_TOKENS = 8192
-"""Padded tokens in one forward and backward pass. Changes g by rounding only (tested)."""
+"""Packed tokens in one forward and backward pass. Changes g by rounding only (tested)."""
+HEAD_CHUNK_TOKENS = 1024
+"""Tokens whose logits exist at one time."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def backward_weighted_logprobs(
 ) -> Tensor:
     """Add ∇ Σ_i w_i Σ_t log π to every parameter's `.grad`; returns (largest, mean) |Δ log-prob| to the sampler."""
     largest, total, count = 0.0, 0.0, 0
-    for chunk in length_sorted_chunks(rollouts, weights != 0, chunk_tokens):
+    for chunk in group_chunks(rollouts, weights != 0, chunk_tokens):
         chosen = rollouts.iloc[chunk]
         logprobs_C, rows_C = token_logprobs(policy, chosen, temperature)
         check_finite(logprobs_C, rows_C, chosen)
@@ -110,44 +113,57 @@ def backward_weighted_logprobs(
     return torch.tensor([largest, total / max(count, 1)])
 
 
-def length_sorted_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers of the chosen rollouts in chunks of similar length, at most `chunk_tokens` tokens when padded."""
-    lengths = (rollouts.prompt_tokens.map(len) + rollouts.tokens.map(len)).to_numpy()
+def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) -> Iterator[np.ndarray]:
+    """Row numbers of the chosen rollouts, group by group, in chunks of at most `chunk_tokens` tokens when packed.
+
+    Groups of similar prompt and completion lengths come together; one group too large for a chunk is a chunk.
+    """
     rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(lengths[rows], kind="stable")]
-    start = 0
-    while start < len(rows):
-        stop = start + 1
-        while stop < len(rows) and lengths[rows[stop]] * (stop + 1 - start) <= chunk_tokens:
-            stop += 1
-        yield rows[start:stop]
-        start = stop
+    if not len(rows):
+        return
+    frame = pd.DataFrame(
+        {
+            "problem": rollouts.problem_id.to_numpy()[rows],
+            "prompt": rollouts.prompt_tokens.map(len).to_numpy()[rows],
+            "fed": rollouts.tokens.map(len).to_numpy()[rows] - 1,
+            "row": rows,
+        }
+    )
+    groups = frame.groupby("problem", sort=False).agg(
+        prompt=("prompt", "first"), longest=("fed", "max"), fed=("fed", "sum"), rows=("row", list)
+    )
+    chunk: list[int] = []
+    tokens = 0
+    for group in groups.sort_values(["prompt", "longest"], kind="stable").itertuples():
+        if chunk and tokens + group.prompt + group.fed > chunk_tokens:
+            yield np.array(chunk)
+            chunk, tokens = [], 0
+        chunk += group.rows
+        tokens += group.prompt + group.fed
+    yield np.array(chunk)
 
 
 def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> tuple[Tensor, Tensor]:
     """log π of every completion token [C], and the row of `rollouts` it belongs to [C]. Differentiable.
 
-    Rows are padded on the right; under a causal mask the padding is seen by no real token, so no mask is needed.
+    Logits are computed a few hundred tokens at a time, and again in the backward pass: [C, V] never exists.
     """
-    logits_CV, rows_C, tokens_C = completion_logits(policy, rollouts)
-    return -F.cross_entropy(logits_CV / temperature, tokens_C, reduction="none"), rows_C
+    layout = pack(rollouts)
+    hidden_CE, head = packed_hidden(policy, layout), policy.model.lm_head
+    losses_C = F.linear_cross_entropy(
+        hidden_CE / temperature,
+        head.weight,
+        layout.targets_C,
+        reduction="none",
+        options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS),
+    )
+    return -losses_C, layout.rows_C
 
 
 def completion_logits(policy: Policy, rollouts: pd.DataFrame) -> tuple[Tensor, Tensor, Tensor]:
     """Logits [C, V] that predict the completion tokens [C] of `rollouts`, with the row of each, and the tokens."""
-    prompts, completions = rollouts.prompt_tokens.to_numpy(), rollouts.tokens.to_numpy()
-    longest = max(len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True))
-    tokens_BL = np.zeros((len(rollouts), longest), dtype=np.int64)
-    predicts_BL = np.zeros((len(rollouts), longest), dtype=bool)
-    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        end = len(prompt) + len(completion)
-        tokens_BL[row, : len(prompt)], tokens_BL[row, len(prompt) : end] = prompt, completion
-        predicts_BL[row, len(prompt) - 1 : end - 1] = True
-    rows_C, positions_C = (torch.from_numpy(index) for index in np.nonzero(predicts_BL))
-    tokens_BL = torch.from_numpy(tokens_BL)
-    hidden_BLE = policy.model.model(input_ids=tokens_BL[:, :-1], use_cache=False).last_hidden_state
-    logits_CV = policy.model.lm_head(hidden_BLE[rows_C, positions_C]).float()
-    return logits_CV, rows_C, tokens_BL[rows_C, positions_C + 1]
+    layout = pack(rollouts)
+    return policy.model.lm_head(packed_hidden(policy, layout)), layout.rows_C, layout.targets_C
 
 
 def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ Reads CSV only; nothing here loads a model.
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from oneshot.costs import COSTS, RUN, grpo_cost, one_shot_cost
@@ -161,6 +162,8 @@ def summarise(
             rows.append((f"{arm}_{row.kind}_gain", row.gain, row.gain_low, row.gain_high, "accuracy"))
     for step in sorted({grpo_steps, central_frame[central_frame.arm == "grpo"].step.max()}):
         rows.extend(comparison(central_frame, step).itertuples(index=False))
+    for arm, kept in retention(tables, grpo_steps).items():
+        rows.append((f"{arm}_retention", *np.clip(t_interval(kept), 0, 1), "accuracy"))
     for quantity, group in base[base.parameters == base.parameters.mode()[0]].groupby("quantity", sort=False):
         rows.append((f"base_policy_{quantity}", *t_interval(group.value), "accuracy"))
     for quantity, unit in SEARCH_UNITS.items():
@@ -172,6 +175,16 @@ def summarise(
     frame = pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "unit"])
     policies = sorted(central_frame.policy.unique())
     return frame.assign(seeds=" ".join(map(str, policies)))
+
+
+def retention(tables: dict[str, list[str]], grpo_steps: int) -> dict[str, pd.Series]:
+    """Accuracy on the task nobody was trained on, per policy: base, one-shot, GRPO at its nominal and last step."""
+    tests = gather(tables["test"], ["arm", "retention_accuracy"])
+    path = gather(tables["grpo/path"], ["step", "split", "retention_accuracy"])
+    path = path[path.split == "test"]
+    kept = {arm: tests[tests.arm == arm] for arm in ("base", "one_shot")}
+    kept |= {f"grpo_{step}_steps": path[path.step == step] for step in sorted({grpo_steps, path.step.max()})}
+    return {arm: frame.groupby("policy").retention_accuracy.mean() for arm, frame in kept.items()}
 
 
 def _per_policy(frame: pd.DataFrame) -> pd.Series:

@@ -19,14 +19,15 @@ def measure_sgemm(size: int = 1024, repeats: int = 20) -> float:
     return 2 * size**3 / min(seconds) / 1e9
 
 
-def executed_flops(policy: Policy, rollouts: pd.DataFrame) -> tuple[float, int]:
-    """(useful FLOPs, tokens) of one forward and backward pass over `rollouts`: 6 per matrix weight and token fed.
+def useful_flops(policy: Policy, rollouts: pd.DataFrame) -> tuple[float, int]:
+    """(FLOPs, tokens) that one forward and backward pass over `rollouts` needs: 6 per matrix weight and token fed.
 
-    Prompt and completion of every row count, less the last token, which predicts nothing; the output head
-    counts for the tokens that are predicted only. Attention products, norms and padding do not count.
+    A group's prompt counts once, every completion without its last token, which predicts nothing; the output head
+    counts for the tokens that are predicted only. Attention products, norms, padding and recomputation do not count.
     """
     predicted = int(rollouts.tokens.map(len).sum())
-    fed = int(rollouts.prompt_tokens.map(len).sum()) + predicted - len(rollouts)
+    prompts = int(rollouts.groupby("problem_id").prompt_tokens.first().map(len).sum())
+    fed = prompts + predicted - len(rollouts)
     matrices = sum(parameter.numel() for parameter in policy.model.model.layers.parameters() if parameter.dim() == 2)
     head = policy.model.lm_head.weight.numel()
     return 6.0 * (matrices * fed + head * predicted), fed

@@ -1,0 +1,124 @@
+"""The gradient pass against a padded `transformers` loop, and against the matrix product the machine can do.
+
+Rollouts are random tokens: prompts of 24, completions of 8 to 72 (mean 40), 16 to a prompt; the weights are GRPO
+advantages of random rewards. The peer is what a careful trainer does without shared prefixes: rows sorted by length,
+padded, SDPA under a causal mask, logits of the completion tokens only. Both give the same gradient, which is checked.
+One thread; each measured several times in turn, best of each. Ends in one JSON line.
+"""
+
+import argparse
+import json
+import platform
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+import transformers
+
+from oneshot.gradient import CHUNK_TOKENS, accumulate_gradient
+from oneshot.models import Policy, build_policy
+from oneshot.objectives import grpo_weights
+from oneshot.throughput import measure_sgemm, useful_flops
+
+SIZES = {
+    "1m": {"hidden": 128, "layers": 5, "heads": 4, "feed_forward": 384},
+    "4m": {"hidden": 256, "layers": 5, "heads": 8, "feed_forward": 768},
+}
+TARGETS = {"gradient_vs_padded": 2.0, "utilisation_1m": 0.45, "utilisation_4m": 0.60}
+
+
+def random_rollouts(num_groups: int, group_size: int, prompt: int, shortest: int, longest: int, vocabulary: int):
+    """A rollout table of random tokens, and GRPO weights of random rewards, no group without."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for problem in range(num_groups):
+        prompt_tokens = rng.integers(0, vocabulary, prompt).astype(np.int32)
+        for sample in range(group_size):
+            tokens = rng.integers(0, vocabulary, rng.integers(shortest, longest + 1)).astype(np.int32)
+            rows.append((problem, sample, prompt_tokens, tokens, np.zeros(len(tokens), dtype=np.float32)))
+    rollouts = pd.DataFrame(rows, columns=["problem_id", "sample_id", "prompt_tokens", "tokens", "logprobs"])
+    rewards_PG = torch.from_numpy(rng.integers(0, 2, (num_groups, group_size)).astype(np.float32))
+    rewards_PG[:, 0], rewards_PG[:, 1] = 0, 1
+    return rollouts, grpo_weights(rewards_PG).flatten().numpy()
+
+
+def padded_gradient(policy: Policy, rollouts: pd.DataFrame, weights: np.ndarray) -> dict[str, torch.Tensor]:
+    """The peer: Σ w ∇ log π, rows sorted by length and padded on the right."""
+    policy.model.zero_grad()
+    lengths = (rollouts.prompt_tokens.map(len) + rollouts.tokens.map(len)).to_numpy()
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= CHUNK_TOKENS:
+            stop += 1
+        rows = order[start:stop]
+        start = stop
+        chunk = rollouts.iloc[rows]
+        tokens_BL = torch.zeros(len(rows), lengths[rows].max(), dtype=torch.long)
+        predicts_BL = torch.zeros(len(rows), lengths[rows].max(), dtype=torch.bool)
+        for row, (prompt, completion) in enumerate(zip(chunk.prompt_tokens, chunk.tokens, strict=True)):
+            tokens_BL[row, : len(prompt) + len(completion)] = torch.from_numpy(np.r_[prompt, completion])
+            predicts_BL[row, len(prompt) - 1 : len(prompt) + len(completion) - 1] = True
+        hidden_BLE = policy.model.model(input_ids=tokens_BL[:, :-1], use_cache=False).last_hidden_state
+        rows_C, positions_C = predicts_BL.nonzero(as_tuple=True)
+        logits_CV = policy.model.lm_head(hidden_BLE[rows_C, positions_C])
+        losses_C = F.cross_entropy(logits_CV, tokens_BL[rows_C, positions_C + 1], reduction="none")
+        (-torch.from_numpy(weights[rows])[rows_C] * losses_C).sum().backward()
+    return {name: parameter.grad.clone() for name, parameter in policy.model.named_parameters()}
+
+
+def compare(size: dict, num_groups: int, group_size: int, repeats: int) -> dict[str, float]:
+    policy = build_policy(size, seed=0)
+    rollouts, weights = random_rollouts(num_groups, group_size, 24, 8, 72, len(policy.tokenizer))
+    flops, _ = useful_flops(policy, rollouts)
+    ways = {
+        "packed": lambda: accumulate_gradient(policy, rollouts, weights, temperature=1.0).sums,
+        "padded": lambda: padded_gradient(policy, rollouts, weights),
+    }
+    seconds, gradients = {name: [] for name in ways}, {}
+    sgemm = 0.0
+    for _ in range(repeats):
+        sgemm = max(sgemm, measure_sgemm())
+        for name, way in ways.items():
+            started = time.perf_counter()
+            gradients[name] = way()
+            seconds[name].append(time.perf_counter() - started)
+    for name, expected in gradients["padded"].items():
+        error = (gradients["packed"][name][0] - expected).norm() / expected.norm()
+        assert error < 1e-4, f"{name}: the two gradients differ by {error:.1e}"
+    best = {name: min(values) for name, values in seconds.items()}
+    return {
+        "parameters": policy.num_parameters,
+        "rollouts_per_second": len(rollouts) / best["packed"],
+        "padded_rollouts_per_second": len(rollouts) / best["padded"],
+        "ratio": best["padded"] / best["packed"],
+        "gflops": flops / best["packed"] / 1e9,
+        "sgemm_gflops": sgemm,
+        "utilisation": flops / best["packed"] / 1e9 / sgemm,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=int, default=64, help="prompts a pass (default 64)")
+    parser.add_argument("--group-size", type=int, default=16, help="completions a prompt (default 16)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each (default 3)")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {name: compare(size, chosen.groups, chosen.group_size, chosen.repeats) for name, size in SIZES.items()}
+    print(pd.DataFrame(found).T.round(2).to_string())
+    result = {"gradient_vs_padded": min(measured["ratio"] for measured in found.values())}
+    result |= {f"utilisation_{name}": measured["utilisation"] for name, measured in found.items()}
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+    print(json.dumps({**result, "targets": TARGETS, "measured": found, **vars(chosen), **versions}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The packed layout against one forward pass a token, for every architecture the paper uses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import logprob_by_hand
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from oneshot.models import Policy
+from oneshot.packing import pack, packed_hidden
+
+COMMON = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+}
+ARCHITECTURES = {
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(head_dim=8, **COMMON)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**COMMON)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**COMMON)),
+    "olmo3": lambda: Olmo3ForCausalLM(Olmo3Config(**COMMON)),
+}
+
+
+def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), longest=6):
+    """Groups of any size, prompts of any length, completions down to a single token."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for problem, (size, length) in enumerate(zip(group_sizes, prompt_lengths, strict=True)):
+        prompt = rng.integers(0, 40, length)
+        for sample in range(size):
+            tokens = rng.integers(0, 40, rng.integers(1, longest + 1))
+            rows.append({"problem_id": problem, "sample_id": sample, "prompt_tokens": prompt, "tokens": tokens})
+    return pd.DataFrame(rows)
+
+
+def build(name):
+    torch.manual_seed(0)
+    return Policy(ARCHITECTURES[name]().eval(), None)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("prompt_lengths", [(5, 7, 5), (6, 6, 6)])
+def test_log_probs_and_gradient_are_those_of_one_token_at_a_time(name, prompt_lengths):
+    policy, rollouts = build(name), random_rollouts(prompt_lengths=prompt_lengths)
+    layout = pack(rollouts)
+    logits = policy.model.lm_head(packed_hidden(policy, layout))
+    logprobs = logits.log_softmax(-1).gather(1, layout.targets_C[:, None])[:, 0]
+    by_hand = [
+        logprob_by_hand(policy, row.prompt_tokens.tolist(), row.tokens.tolist(), 1.0) for row in rollouts.itertuples()
+    ]
+    assert torch.allclose(logprobs, torch.cat(by_hand), atol=1e-5)
+    weights = torch.linspace(-1, 1, len(rollouts))
+    names = dict(policy.model.named_parameters())
+    gradients = torch.autograd.grad((weights[layout.rows_C] * logprobs).sum(), names.values())
+    expected = torch.autograd.grad(
+        sum(weight * one.sum() for weight, one in zip(weights, by_hand, strict=True)), names.values()
+    )
+    for parameter, one, other in zip(names, gradients, expected, strict=True):
+        assert torch.allclose(one, other, atol=2e-5, rtol=1e-4), parameter
+
+
+def test_a_prompt_is_fed_once_and_the_last_token_never():
+    rollouts = random_rollouts()
+    layout = pack(rollouts)
+    assert len(layout.tokens_T) == 5 + 7 + 5 + sum(len(tokens) - 1 for tokens in rollouts.tokens)
+    assert layout.targets_C.tolist() == np.concatenate(rollouts.tokens.to_numpy()).tolist()
+    assert torch.bincount(layout.rows_C).tolist() == rollouts.tokens.map(len).tolist()
+
+
+def test_the_model_is_left_as_it_was():
+    policy = build("qwen3")
+    before = policy.model.config._attn_implementation
+    packed_hidden(policy, pack(random_rollouts()))
+    assert policy.model.config._attn_implementation == before
+
+
+def test_completions_of_one_token_need_no_completion_slice():
+    rollouts = random_rollouts(longest=1)
+    layout = pack(rollouts)
+    assert layout.completions == []
+    assert packed_hidden(build("llama"), layout).shape == (len(rollouts), 16)
+
+
+def test_a_sliding_window_that_is_too_short_is_refused():
+    torch.manual_seed(0)
+    config = Olmo3Config(**{**COMMON, "num_hidden_layers": 4}, sliding_window=8)
+    policy = Policy(Olmo3ForCausalLM(config).eval(), None)
+    with pytest.raises(ValueError, match="longer than the model's sliding window of 8"):
+        packed_hidden(policy, pack(random_rollouts(longest=20)))
