@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from oneshot.gradient import CHUNK_TOKENS, accumulate_gradient
+from oneshot.gradient import accumulate_gradient
 from oneshot.models import Policy, build_policy
 from oneshot.objectives import grpo_weights
 from oneshot.throughput import measure_sgemm, useful_flops
@@ -26,6 +26,8 @@ SIZES = {
     "1m": {"hidden": 128, "layers": 5, "heads": 4, "feed_forward": 384},
     "4m": {"hidden": 256, "layers": 5, "heads": 8, "feed_forward": 768},
 }
+PADDED_TOKENS = 2048
+"""A chunk of the peer: its best of 1,024 to 8,192 here."""
 TARGETS = {"gradient_vs_padded": 2.0, "utilisation_1m": 0.45, "utilisation_4m": 0.60}
 
 
@@ -52,7 +54,7 @@ def padded_gradient(policy: Policy, rollouts: pd.DataFrame, weights: np.ndarray)
     start = 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= CHUNK_TOKENS:
+        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= PADDED_TOKENS:
             stop += 1
         rows = order[start:stop]
         start = stop

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import logprob_by_hand, random_direction
 
+from oneshot import gradient as gradient_module
 from oneshot.directions import inner, norm
 from oneshot.gradient import accumulate_gradient, load_gradient, save_gradient, token_logprobs
 from oneshot.models import Policy, build_policy
@@ -167,3 +168,13 @@ def test_a_gradient_that_is_not_finite_is_refused(policy, rollouts, weights, tmp
     save_gradient(gradient, tmp_path / "g.safetensors", {"policy": "p"})
     with pytest.raises(BadFile, match=r"g\.safetensors: 'model.* holds values that are not finite"):
         load_gradient([tmp_path / "g.safetensors"], "p")
+
+
+def test_logits_in_pieces_give_the_same_gradient(policy, rollouts, weights, monkeypatch):
+    """As for a large vocabulary: a few tokens' logits at a time, recomputed in the backward pass."""
+    whole = accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE).mean()
+    monkeypatch.setattr(gradient_module, "SMALL_VOCABULARY", 0)
+    monkeypatch.setattr(gradient_module, "HEAD_CHUNK_TOKENS", 3)
+    pieces = accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE).mean()
+    for name in whole:
+        assert torch.allclose(whole[name], pieces[name], atol=1e-7, rtol=1e-5)

@@ -31,10 +31,12 @@ from oneshot.packing import pack, packed_hidden
 from oneshot.provenance import BadFile, atomic_path
 from oneshot.rollouts import num_groups
 
-CHUNK_TOKENS = 8192
-"""Packed tokens in one forward and backward pass. Changes g by rounding only (tested)."""
-HEAD_CHUNK_TOKENS = 1024
-"""Tokens whose logits exist at one time."""
+CHUNK_TOKENS = 3072
+"""Packed tokens in one forward and backward pass: few enough to stay in a core's cache. Changes g by rounding only."""
+SMALL_VOCABULARY = 4096
+"""Up to here all logits of a chunk fit beside its other activations."""
+HEAD_CHUNK_TOKENS = 256
+"""Beyond, tokens whose logits exist at one time."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +148,15 @@ def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) 
 def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> tuple[Tensor, Tensor]:
     """log π of every completion token [C], and the row of `rollouts` it belongs to [C]. Differentiable.
 
-    Logits are computed a few hundred tokens at a time, and again in the backward pass: [C, V] never exists.
+    With a large vocabulary, logits are computed some hundred tokens at a time, and again in the backward pass:
+    [C, V] never exists.
     """
-    layout = pack(rollouts)
-    hidden_CE, head = packed_hidden(policy, layout), policy.model.lm_head
-    losses_C = F.linear_cross_entropy(
-        hidden_CE / temperature,
-        head.weight,
-        layout.targets_C,
-        reduction="none",
-        options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS),
-    )
+    layout, head = pack(rollouts), policy.model.lm_head
+    hidden_CE = packed_hidden(policy, layout) / temperature
+    if head.out_features <= SMALL_VOCABULARY:
+        return -F.cross_entropy(head(hidden_CE), layout.targets_C, reduction="none"), layout.rows_C
+    chunking = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS)
+    losses_C = F.linear_cross_entropy(hidden_CE, head.weight, layout.targets_C, reduction="none", options=chunking)
     return -losses_C, layout.rows_C
 
 

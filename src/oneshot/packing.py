@@ -25,7 +25,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from oneshot.models import Policy
 
 NAME = "shared_prefix"
-NUM_SLICES = 4
+NUM_SLICES = 8
 """Completions of a chunk are attended to in this many slices by length: more slices, less padding, more calls."""
 
 
