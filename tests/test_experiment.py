@@ -10,6 +10,7 @@ import yaml
 from oneshot import experiment
 from oneshot.experiment import ConfigError
 from oneshot.sandbox import SandboxUnavailable
+from oneshot.tasks.benchmarks import BENCHMARKS, load_benchmark
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
@@ -88,3 +89,24 @@ def test_a_host_without_a_sandbox_is_refused_before_anything_runs(monkeypatch):
     experiment.check_host(load("laptop"))  # has no programs to run
     with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(config/laptop\.yaml"):
         experiment.check_host(load("code"))
+
+
+def test_benchmarks_are_pinned_to_a_commit_or_a_file(tmp_path):
+    config = load("laptop")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"problem": "1 + 1", "answer": "002"}\n')
+    config["benchmarks"] = {"math500": {"revision": 40 * "a"}, "aime24": {"path": str(rows)}}
+    experiment.check(config, SCHEMA)
+    assert [problem.answer for problem in load_benchmark("aime24", **config["benchmarks"]["aime24"])] == ["2"]
+    for entry in ({"revision": "main"}, {}, {"revision": 40 * "a", "path": "x"}):
+        config["benchmarks"] = {"math500": entry}
+        with pytest.raises(ConfigError, match=r"^benchmarks\.math500"):
+            experiment.check(config, SCHEMA)
+    config["benchmarks"] = {"math501": {"path": "x"}}
+    with pytest.raises(ConfigError, match="benchmarks: .*'math501'"):
+        experiment.check(config, SCHEMA)
+
+
+def test_the_schema_names_every_benchmark():
+    (pattern,) = SCHEMA["properties"]["benchmarks"]["patternProperties"]
+    assert set(pattern.strip("^()$").split("|")) == set(BENCHMARKS)
