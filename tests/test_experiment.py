@@ -103,7 +103,7 @@ def test_benchmarks_are_pinned_to_a_commit_or_a_file(tmp_path):
         with pytest.raises(ConfigError, match=r"^benchmarks\.math500"):
             experiment.check(config, SCHEMA)
     config["benchmarks"] = {"math501": {"path": "x"}}
-    with pytest.raises(ConfigError, match="benchmarks: .*'math501'"):
+    with pytest.raises(ConfigError, match=r"benchmarks: .*'math501'"):
         experiment.check(config, SCHEMA)
 
 
