@@ -167,7 +167,7 @@ CALLS = {
     "return_nan": "def f(x): return float('nan')",
     "return_deep": "def f(x):\n    y = []\n    for _ in range(10**5): y = [y]\n    return y",
     "return_cycle": "def f(x):\n    y = []\n    y.append(y)\n    return y",
-    "return_long": "def f(x): return 'x' * 10**8",
+    "return_long": "def f(x): return 'x' * 10**7",
     "return_unhashable_set": "def f(x): return {frozenset([1]), (1, 2)}",
     "return_generator": "def f(x): return (i for i in range(3))",
     "return_function": "def f(x): return f",
@@ -184,6 +184,10 @@ CALLS = {
     "forge_huge_length": "import os, struct\ndef f(x):\n    os.write(3, struct.pack('>IIc', 2**31, 0, b'V'))\n    os._exit(0)",
     "forge_colliding_set": (
         "import os, struct, json\ndef f(x):\n    p = json.dumps({'set': [{'int': hex(i * (2**61 - 1))} for i in range(2 * 10**4 + 9)]}"
+        ").encode()\n    os.write(3, struct.pack('>IIc', len(p), 0, b'V') + p)\n    os._exit(0)"
+    ),
+    "forge_colliding_frozenset": (
+        "import os, struct, json\ndef f(x):\n    p = json.dumps({'frozenset': [{'int': hex(i * (2**61 - 1))} for i in range(2 * 10**4 + 9)]}"
         ").encode()\n    os.write(3, struct.pack('>IIc', len(p), 0, b'V') + p)\n    os._exit(0)"
     ),
     "missing_function": "def g(x): return x",

@@ -28,6 +28,7 @@ ENDINGS = {
     "forge_bad_json": "forged",
     "forge_deep_json": "forged",
     "forge_colliding_set": "forged",
+    "forge_colliding_frozenset": "forged",
     "segfault": "error",
     "abort": "error",
     "missing_function": "error",

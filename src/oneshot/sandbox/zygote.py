@@ -38,6 +38,8 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 1, 
 CONTAINERS = {kind.__name__: kind for kind in (list, tuple, set, frozenset, collections.deque)}
 MAX_DEPTH = 50
 MAX_TRACED = 2000
+MAX_HASHED = 20_000
+"""Entries of a set or dict that are built from an answer: entries can be made to collide."""
 MAX_FRAMES_BYTES = 64 << 20
 
 
@@ -276,6 +278,8 @@ def decode(value):
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
+    if kind in ("set", "frozenset", "dict") and len(content) > MAX_HASHED:
+        raise ValueError(f"a {kind} of {len(content)} entries")
     if kind == "int":
         return int(content, 16)
     if kind == "float":

@@ -1,16 +1,16 @@
-r"""Program synthesis: from three examples of a list becoming another, `3142>241 …:`, to the Python that does it.
+r"""Program synthesis: from three examples of a list becoming another, `3142>021 …:`, to the Python that does it.
 
 The answer is the body of a function of the list `a`, one statement a line, and is run by the sandbox on inputs that
 are not in the prompt:
 
-    careful   # 1234            what the first example looks like half-way, then both statements
-              a=sorted(a)
+    careful   # 1021                what the first example looks like half-way, then both statements
+              a=[x//2 for x in a]
               a=a[1:]
-    rough     a=sorted(a)       the statements alone; now and then one of them is another
-              a=a[1:]
-    guess     #?                two statements at random
-              a=a[::2]
+    rough     a=[x//2 for x in a]   the statements alone; now and then one of them is another
+              a=a[:-1]
+    guess     #?                    two statements at random
               a=[9-x for x in a]
+              a=sorted(a)
 
 Any Python that passes the tests is right, whether or not it is the program the problem was made with.
 """
@@ -53,7 +53,7 @@ class Programs(Task):
     max_length: int = 5
     num_examples: int = 3
     slip_rate: float = 0.4
-    """Chance that a statement of the rough way is another one."""
+    """Chance that a statement of the rough way is drawn anew."""
 
     name: ClassVar[str] = "programs"
     ways: ClassVar[dict[str, str]] = {"careful": "# ", "rough": "", "guess": "#?"}
