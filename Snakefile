@@ -190,6 +190,8 @@ use rule notebook as gradient with:
     output:
         RUN + "/gradient/shard{shard}.safetensors",
         RUN + "/reward_gradient/shard{shard}.safetensors",
+        RUN + "/right_gradient/shard{shard}.safetensors",
+        RUN + "/wrong_gradient/shard{shard}.safetensors",
         RUN + "/timings/gradient{shard}.csv",
     log:
         RUN + "/notebooks/02_gradient{shard}.ipynb",
@@ -202,6 +204,7 @@ use rule notebook as gradient with:
             rewards=config["rewards"],
             shard=int(wildcards.shard),
             blocks_per_shard=config["one_shot"]["blocks"] // len(SHARDS),
+            sign_share=config["one_shot"]["sign_share"],
             out=RUN.format(**wildcards),
         ),
 
@@ -249,6 +252,7 @@ use rule notebook as line_search with:
                 **config["line_search"],
                 "samples": config["num_samples"],
                 "rewards": config["rewards"],
+                "microbatch": experiment.grpo_batch(config),
             },
             run=RUN.format(**wildcards),
             out=RUN.format(**wildcards),

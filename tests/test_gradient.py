@@ -6,8 +6,9 @@ import torch
 from conftest import logprob_by_hand, random_direction
 
 from oneshot import gradient as gradient_module
+from oneshot.block_sums import load_gradient, save_gradient
 from oneshot.directions import inner, norm
-from oneshot.gradient import accumulate_gradient, load_gradient, save_gradient, token_logprobs
+from oneshot.gradient import accumulate_by_sign, accumulate_gradient, group_chunks, streamed, token_logprobs
 from oneshot.models import Policy, build_policy
 from oneshot.provenance import BadFile
 
@@ -142,6 +143,71 @@ def test_a_broken_policy_names_the_rollout(policy, rollouts, weights):
         take(policy, rollouts, weights)
 
 
+def test_a_gradient_that_overflows_names_the_rollout(policy, rollouts, weights, monkeypatch):
+    """Log-probs are finite and their gradient is not: the rollout is found by itself."""
+    culprit = rollouts.iloc[9]
+
+    def overflowing(policy, chosen, temperature):
+        logprobs_C, rows_C = token_logprobs(policy, chosen, temperature)
+        is_culprit = (chosen.problem_id == culprit.problem_id) & (chosen.sample_id == culprit.sample_id)
+        bad_C = torch.tensor(is_culprit.to_numpy())[rows_C]
+        logprobs_C.register_hook(lambda gradient: torch.where(bad_C, torch.inf, gradient))
+        return logprobs_C, rows_C
+
+    monkeypatch.setattr(gradient_module, "token_logprobs", overflowing)
+    expected = (
+        rf"rollout \(problem {culprit.problem_id}, sample {culprit.sample_id}\): the gradient of 'model.*' is not"
+    )
+    with pytest.raises(ValueError, match=expected):
+        take(policy, rollouts, weights, num_blocks=3)
+
+
+def test_gradients_leave_the_model_one_by_one(policy, rollouts, weights):
+    """While one parameter's gradient is taken, no other parameter holds one: there is no second copy of the model."""
+    parameters = dict(policy.model.named_parameters())
+    into = {name: torch.zeros(parameter.shape) for name, parameter in parameters.items()}
+    alive = []
+    with streamed(policy.model, into):
+        for parameter in parameters.values():
+            parameter.register_post_accumulate_grad_hook(
+                lambda _: alive.append(sum(other.grad is not None for other in parameters.values()))
+            )
+        gradient_module.backward_weighted_logprobs(policy, rollouts, weights, TEMPERATURE)
+    assert len(alive) >= len(parameters)
+    assert max(alive) == 0
+    expected = take(policy, rollouts, weights).sums
+    assert all(torch.equal(into[name], expected[name][0]) for name in parameters)
+
+
+def test_a_bfloat16_policy_is_accumulated_in_fp32(policy, rollouts, weights):
+    """Chunks of BF16 gradients are added in FP32: many chunks lose no more than one does."""
+    exact = take(policy, rollouts, weights).mean()
+    policy.model.bfloat16()
+    one, many = (take(policy, rollouts, weights, chunk_tokens=size).mean() for size in (100_000, 1))
+    assert one["model.norm.weight"].dtype == torch.float32
+    assert relative_error(one, exact) < 0.05
+    assert relative_error(many, exact) < 0.05
+
+
+def test_signs_add_up_to_the_gradient_of_their_blocks(policy, rollouts, weights):
+    options = {"temperature": TEMPERATURE, "num_blocks": 4, "first_block": 4}
+    up, down = accumulate_by_sign(policy, rollouts, weights, share=0.5, **options)
+    whole = accumulate_gradient(policy, rollouts, weights, **options)
+    assert up.block_ids == down.block_ids == [4, 6]
+    both = {name: up.mean()[name] + down.mean()[name] for name in up.sums}
+    assert relative_error(both, whole.mean([4, 6])) < 1e-5
+    assert inner(up.mean(), whole.mean([4, 6])) > inner(down.mean(), up.mean())
+
+
+def test_a_group_larger_than_a_chunk_is_cut(rollouts):
+    chunks = list(group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), 30))
+    assert sorted(np.concatenate(chunks)) == list(range(len(rollouts)))
+    for chunk in chunks:
+        chosen = rollouts.iloc[chunk]
+        prompts = chosen.groupby("problem_id").prompt_tokens.first().map(len).sum()
+        assert prompts + chosen.tokens.map(len).sum() - len(chosen) <= 30 or len(chunk) == 1
+
+
 def test_unequal_blocks_are_refused(policy, rollouts, weights):
     with pytest.raises(ValueError, match=r"12 groups do not make 5 equal blocks.*one_shot\.blocks"):
         take(policy, rollouts, weights, num_blocks=5)
@@ -152,10 +218,14 @@ def test_bad_shards_are_refused_by_name(policy, rollouts, weights, tmp_path):
     save_gradient(take(policy, rollouts, weights, num_blocks=2), first, {"policy": "p"})
     with pytest.raises(BadFile, match=r"first\.safetensors: taken at policy p, not at q"):
         load_gradient([first], "q")
-    with pytest.raises(BadFile, match="missing or there twice"):
+    with pytest.raises(BadFile, match=r"first\.safetensors: given twice"):
         load_gradient([first, first], "p")
-    save_gradient(take(policy, rollouts, weights, num_blocks=2, first_block=4), second, {"policy": "p"})
-    with pytest.raises(BadFile, match="missing or there twice"):
+    save_gradient(take(policy, rollouts, weights, num_blocks=2, first_block=2), second, {"policy": "p"})
+    with pytest.raises(BadFile, match=r"second\.safetensors: holds the same rollouts as .*first\.safetensors"):
+        load_gradient([first, second], "p")
+    save_gradient(take(policy, rollouts[:24], weights[:24], num_blocks=2), first, {"policy": "p"})
+    save_gradient(take(policy, rollouts[24:], weights[24:], num_blocks=2, first_block=4), second, {"policy": "p"})
+    with pytest.raises(BadFile, match="a shard is missing"):
         load_gradient([first, second], "p")
     second.write_bytes(first.read_bytes()[:-1000])
     with pytest.raises(BadFile, match=r"second\.safetensors: not a gradient"):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -9,7 +10,15 @@ from conftest import random_direction
 
 from oneshot.directions import inner
 from oneshot.evaluate import sequence_kl
-from oneshot.line_search import base_step, best_multiple, flag_collapse, line_search, measure_curvature, moved
+from oneshot.line_search import (
+    base_step,
+    best_multiple,
+    effective_move,
+    flag_collapse,
+    line_search,
+    measure_curvature,
+    moved,
+)
 from oneshot.models import Policy, fingerprint
 
 GRID = [0.5, 1.0, 2.0, 5.0, 10.0]
@@ -152,3 +161,19 @@ def test_collapse_is_flagged_by_the_rule():
         }
     )
     assert flag_collapse(path).tolist() == [False, False, False, False, True, True]
+
+
+def test_what_bfloat16_leaves_of_a_step():
+    """Weights of 1 and steps of 1: BF16 has 7 bits behind the point, so half of 2⁻⁷ is the least that moves 1."""
+    model = torch.nn.Linear(4, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 1.0, 1.0, 0.0]]))
+    direction = {"weight": torch.tensor([[0.001, 0.02, 2.0**-7, 0.001]])}
+    exact = effective_move(model, direction, 1.0)
+    assert exact["moved_share"] == 1
+    assert exact["move_cosine"] == pytest.approx(1, abs=1e-6)
+    rounded = effective_move(model.bfloat16(), direction, 1.0)
+    assert rounded["moved_share"] == 0.75
+    got, meant = np.array([0, 0.0234375, 2.0**-7, 0.001]), np.array([0.001, 0.02, 2.0**-7, 0.001])
+    assert rounded["move_cosine"] == pytest.approx(got @ meant / np.sqrt((got @ got) * (meant @ meant)), rel=1e-4)
+    assert effective_move(model, {"weight": torch.full((1, 4), 1e-45)}, 0.5)["moved_share"] == 0

@@ -41,10 +41,14 @@ def run_cost(config: dict) -> int:
     return num_rollouts(config) + config["line_search"]["evaluations"] * evaluation
 
 
+def grpo_batch(config: dict) -> int:
+    """Rollouts of one GRPO step."""
+    return config["grpo"]["prompts_per_step"] * config["sampling"]["group_size"]
+
+
 def grpo_steps(config: dict) -> int:
     """GRPO steps that cost at least as much as the one-shot arm in all."""
-    per_step = config["grpo"]["prompts_per_step"] * config["sampling"]["group_size"]
-    return max(config["grpo"]["steps"], math.ceil(run_cost(config) / per_step))
+    return max(config["grpo"]["steps"], math.ceil(run_cost(config) / grpo_batch(config)))
 
 
 def grpo_checkpoints(config: dict) -> list[int]:

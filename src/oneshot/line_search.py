@@ -31,12 +31,31 @@ def moved(model: Module, direction: Direction, step: float) -> Iterator[None]:
     with torch.no_grad():
         base = {name: parameter.clone() for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
-            parameter.copy_((base[name].float() + step * direction[name]).to(parameter.dtype))
+            parameter.copy_((base[name].float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
         try:
             yield
         finally:
             for name, parameter in parameters.items():
                 parameter.copy_(base[name])
+
+
+def effective_move(model: Module, direction: Direction, step: float) -> dict[str, float]:
+    """What rounding to the model's own precision leaves of step·d, on the model at θ0.
+
+    `moved_share`: share of all weights that change. `move_cosine`: between what they change by and step·d (nan if
+    nothing changes). Both are 1 in FP32 but for the smallest steps; BF16 keeps 8 bits of a weight.
+    """
+    changed, count, across, square_moved, square_meant = 0, 0, 0.0, 0.0, 0.0
+    for name, parameter in model.named_parameters():
+        before = parameter.detach().float().cpu()
+        meant = step * direction[name]
+        got = (before + meant).to(parameter.dtype).float() - before
+        changed, count = changed + int((got != 0).sum()), count + got.numel()
+        across += (got.double() * meant).sum().item()
+        square_moved += got.double().square().sum().item()
+        square_meant += meant.double().square().sum().item()
+    lengths = math.sqrt(square_moved * square_meant)
+    return {"moved_share": changed / count, "move_cosine": across / lengths if lengths else math.nan}
 
 
 def measure_curvature(kl_at: Callable[[float], float], direction: Direction) -> float:

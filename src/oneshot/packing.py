@@ -39,6 +39,10 @@ class Slice:
     owners_R: Tensor | None
     """The row of the prompt slice that each row continues; None for prompts themselves."""
 
+    def to(self, device: torch.device) -> "Slice":
+        owners_R = None if self.owners_R is None else self.owners_R.to(device)
+        return Slice(self.positions_RL.to(device), self.valid_RL.to(device), owners_R)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -54,6 +58,10 @@ class Layout:
     targets_C: Tensor
     rows_C: Tensor
     """The row of the rollout table that each completion token belongs to."""
+
+    def to(self, device: torch.device) -> "Layout":
+        moved = {name: value.to(device) for name, value in vars(self).items() if name != "completions"}
+        return Layout(**moved, completions=[part.to(device) for part in self.completions])
 
 
 def pack(rollouts: pd.DataFrame) -> Layout:

@@ -12,9 +12,11 @@
     reward          float32   what the binary verifier paid: 1 or 0
     credit          float32   partial credit, 0 to 1; the reward itself where the task gives none
 
-Rows of a group stand together, in the order of `sample_id`; all groups have the same size.
+Rows of a group stand together, in the order of `sample_id`; all groups have the same size. Equal answers of a group are
+possible (a sure policy repeats itself) and must be paid alike; all groups at once made of copies are a broken sampler.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -78,6 +80,13 @@ def check_rollouts(rollouts: pd.DataFrame, name: str) -> None:
     first_of_group = rollouts.problem_id.to_numpy()[::group_size].repeat(group_size)
     misplaced = (rollouts.sample_id != expected_ids) | (rollouts.problem_id != first_of_group)
     _refuse(rollouts, misplaced, "is not where its group is", name)
+    answers = pd.Series([np.asarray(row).tobytes() for row in rollouts.tokens], index=rollouts.index)
+    same = [rollouts.problem_id, answers]
+    paid_otherwise = rollouts.reward.groupby(same).transform("nunique") > 1
+    _refuse(rollouts, paid_otherwise, "has an answer that is there twice in its group, paid differently", name)
+    distinct = answers.groupby(rollouts.problem_id).transform("nunique")
+    copied = (distinct == 1).all() and group_size > 1
+    _refuse(rollouts, distinct.eq(1) & copied, "is a copy of its whole group, and so is every other: one key?", name)
 
 
 def num_groups(rollouts: pd.DataFrame) -> tuple[int, int]:
@@ -86,6 +95,17 @@ def num_groups(rollouts: pd.DataFrame) -> tuple[int, int]:
     if len(rollouts) % num_problems:
         raise BadFile(f"{len(rollouts)} rollouts of {num_problems} problems: groups of unequal size")
     return num_problems, len(rollouts) // num_problems
+
+
+def digest(rollouts: pd.DataFrame) -> str:
+    """16 hex digits over which problems were asked and what was answered: equal rollouts, equal digest."""
+    state = hashlib.blake2b(digest_size=8)
+    for column in ("problem_id", "sample_id"):
+        state.update(np.ascontiguousarray(rollouts[column], dtype=np.int64).tobytes())
+    lengths = rollouts.tokens.map(len).to_numpy(dtype=np.int64)
+    state.update(lengths.tobytes())
+    state.update(np.concatenate(rollouts.tokens.to_numpy()).astype(np.int32).tobytes())
+    return state.hexdigest()
 
 
 def _refuse(rollouts: pd.DataFrame, bad: pd.Series, complaint: str, name: str) -> None:

@@ -1,0 +1,80 @@
+"""What the gradient pass of 7B and 14B models needs on a GPU and on its host.
+
+Weights are counted from the models' shapes; what autograd keeps is counted on one and two layers of real width, run
+here on a few tokens, and extended to all layers and to a chunk of the given size. Nothing of this was run on a GPU:
+kernels there keep less of attention, and PyTorch's allocator holds some per cent more. Ends in one JSON line.
+"""
+
+import argparse
+import json
+import platform
+
+import numpy as np
+import pandas as pd
+import torch
+import transformers
+from transformers import Qwen2Config
+
+from oneshot.memory import gradient_memory
+
+QWEN_7B = Qwen2Config(
+    vocab_size=152064,
+    hidden_size=3584,
+    num_hidden_layers=28,
+    num_attention_heads=28,
+    num_key_value_heads=4,
+    intermediate_size=18944,
+    tie_word_embeddings=False,
+)
+QWEN_14B = Qwen2Config(
+    vocab_size=152064,
+    hidden_size=5120,
+    num_hidden_layers=48,
+    num_attention_heads=40,
+    num_key_value_heads=8,
+    intermediate_size=13824,
+    tie_word_embeddings=False,
+)
+GIB = 2**30
+
+
+def short_chunk(num_rollouts: int, prompt: int, completion: int) -> pd.DataFrame:
+    """One group with completions of one length."""
+    tokens = np.ones(completion, dtype=np.int32)
+    rows = [
+        (0, sample, np.ones(prompt, dtype=np.int32), tokens, np.zeros(completion, dtype=np.float32))
+        for sample in range(num_rollouts)
+    ]
+    return pd.DataFrame(rows, columns=["problem_id", "sample_id", "prompt_tokens", "tokens", "logprobs"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunk-tokens", type=int, default=4096, help="packed tokens of a chunk (default 4096)")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    rollouts = short_chunk(4, prompt=32, completion=33)
+    fed = 32 + 4 * 32
+    found = {}
+    for name, config in {"7b": QWEN_7B, "14b": QWEN_14B}.items():
+        for dtype in (torch.bfloat16, torch.float32):
+            needed = gradient_memory(config, rollouts, dtype=dtype)
+            activations = needed.activations * chosen.chunk_tokens / fed
+            found[f"{name} {str(dtype).removeprefix('torch.')}"] = {
+                "weights_gib": needed.weights / GIB,
+                "largest_gradient_gib": needed.largest_gradient / GIB,
+                "activations_gib": activations / GIB,
+                "device_gib": (needed.weights + needed.largest_gradient + activations) / GIB,
+                "host_gib": needed.host / GIB,
+            }
+    print(pd.DataFrame(found).T.round(1).to_string())
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+    print(json.dumps({"measured": found, **vars(chosen), **versions}))
+
+
+if __name__ == "__main__":
+    main()

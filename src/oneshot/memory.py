@@ -1,0 +1,82 @@
+r"""What the gradient pass needs, before a GPU is asked for it.
+
+    device    weights + the largest gradient (one at a time: they are streamed off) + activations of one chunk
+    host      FP32: the total, its squares and one block (sketched), or one sum a block; no optimiser state anywhere
+
+Activations are what autograd keeps between the forward and the backward pass. They are linear in the number of layers,
+so they are counted on the model itself at one and two layers and real width, and extended to its depth.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from oneshot.gradient import token_logprobs
+from oneshot.models import Policy
+
+FP32 = 4
+
+
+@dataclass(frozen=True)
+class GradientMemory:
+    """Bytes."""
+
+    weights: float
+    largest_gradient: float
+    activations: float
+    host: float
+
+    @property
+    def device(self) -> float:
+        return self.weights + self.largest_gradient + self.activations
+
+
+def gradient_memory(
+    config: PretrainedConfig, rollouts: pd.DataFrame, *, dtype: torch.dtype, num_blocks: int = 1, sketched: bool = True
+) -> GradientMemory:
+    """Bytes that a pass takes whose largest chunk is `rollouts`, for a model of this config held in `dtype`.
+
+    `rollouts` may be short: activations are counted a packed token and its token count is what scales them.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    copies = 3 if sketched else num_blocks
+    return GradientMemory(
+        weights=sum(sizes) * dtype.itemsize,
+        largest_gradient=max(sizes) * dtype.itemsize,
+        activations=activation_bytes(config, rollouts, dtype),
+        host=copies * sum(sizes) * FP32,
+    )
+
+
+def activation_bytes(config: PretrainedConfig, rollouts: pd.DataFrame, dtype: torch.dtype) -> float:
+    """Bytes autograd keeps for one chunk, extended from one and two layers to all."""
+    one, two = (_saved_at_depth(config, depth, rollouts, dtype) for depth in (1, 2))
+    return one + (config.num_hidden_layers - 1) * (two - one)
+
+
+def _saved_at_depth(config: PretrainedConfig, depth: int, rollouts: pd.DataFrame, dtype: torch.dtype) -> int:
+    shallow = type(config).from_dict({**config.to_dict(), "num_hidden_layers": depth, "layer_types": None})
+    model = AutoModelForCausalLM.from_config(shallow, dtype=dtype)
+    return saved_bytes(lambda: token_logprobs(Policy(model, None), rollouts, 1.0), model)
+
+
+def saved_bytes(forward: Callable[[], object], model: torch.nn.Module) -> int:
+    """Bytes that autograd keeps of a forward pass, each storage once, those of parameters not counted."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()
+    del output
+    return sum(storage.nbytes() for storage in kept.values())
