@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-with install_import_hook("oneshot.objectives", "beartype.beartype"):
+with install_import_hook(["oneshot.objectives", "oneshot.rewards"], "beartype.beartype"):
     import oneshot.objectives
 
 from oneshot.engines.torch import TorchEngine

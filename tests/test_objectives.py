@@ -6,15 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from oneshot.objectives import (
-    NothingToLearn,
-    check_informative,
-    grpo_weights,
-    mean_removed,
-    partial_rewards,
-    ranked_rewards,
-    reward_gradient_weights,
-)
+from oneshot.objectives import grpo_weights, mean_removed, reward_gradient_weights
+from oneshot.rewards import NothingToLearn, check_informative, partial_rewards, ranked_rewards
 
 
 def test_grpo_weights_by_hand():

@@ -29,8 +29,9 @@ from oneshot.gradient import (
     token_logprobs,
 )
 from oneshot.models import Policy, fingerprint, load_policy
-from oneshot.objectives import grpo_weights, shaped_rewards
+from oneshot.objectives import grpo_weights
 from oneshot.provenance import BadFile, stamp
+from oneshot.rewards import shaped_rewards
 from oneshot.rollouts import digest, load_rollouts, num_groups
 
 

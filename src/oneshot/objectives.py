@@ -1,19 +1,44 @@
 r"""Objectives as weights on log-probabilities.
 
-At θ = θ0, on-policy, every policy-gradient objective has the form
+Whatever the objective J, its gradient is a sum over the log-probs l_it = log π(y_it | x_i, y_i<t) of its batch:
 
-    g = (1/N) Σ_i w_i Σ_t ∇ log π(y_it | x_i, y_i<t)
+    ∇J = (1/N) Σ_i Σ_t w_it ∇ l_it          w_it = N ∂J/∂l_it
 
-and differs from the others in the rollout weights w_i alone. Shapes: P prompts, G rollouts each.
+so an objective is a function of log-probs, written here as its authors do, and its weights are its derivative.
+On-policy (l equal to the sampler's l_old; for DPO, to the reference) every ratio is 1, nothing is clipped and w_it is
+the same for all tokens of a rollout: w_i, known before the pass. There objectives differ by advantage and length alone:
+
+    policy_gradient       A_i                               the headline: no division by any length
+    grpo, gspo            A_i / |y_i|                       a mean over each rollout's tokens
+    dr_grpo               (r_i - mean) / longest            a fixed divisor
+    dapo                  A_i N / Σ|y|                      a mean over all tokens of the batch
+    reinforce_pp          r whitened over tokens · N / Σ|y|; `_baseline` takes the group's mean off first
+    star                  r_i N / Σ r|y|                    fine-tuning on right answers (rejection, RAFT, STaR)
+    dpo                   ±β/2, for each (right, wrong) pair of a group, over the number of pairs
+
+What is no such weight: penalties that depend on whole distributions (full KL), DAPO's resampling, STaR's rationalised
+answers (other prompts), REINFORCE++'s KL in the reward (zero at θ0).
+
+Shapes: P prompts, G rollouts each, R = P·G rollouts, prompt-major; C completion tokens, rollout by rollout.
 """
 
-import pandas as pd
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 EPSILON = 1e-4
 """Added to a group's standard deviation, as in TRL's GRPO."""
+CLIP = (0.2, 0.2)
+"""How far a token's ratio may fall below and rise above 1 before it stops counting (PPO, GRPO)."""
+DAPO_CLIP = (0.2, 0.28)
+GSPO_CLIP = (3e-4, 4e-4)
+"""Of the ratio of a whole sequence, per token (Zheng et al. 2025)."""
+DPO_BETA = 0.1
+WHITENING_EPSILON = 1e-8
 
 
 def grpo_weights(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
@@ -33,67 +58,125 @@ def reward_gradient_weights(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "
     return group_size / (group_size - 1) * mean_removed(rewards_PG)
 
 
-CREDIT_CAP = 0.5
-"""The most that partial credit is worth, where a right answer is worth 1."""
-
-
-def partial_rewards(rewards_PG: Float[Tensor, "P G"], credit_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """1 for a right answer, else CREDIT_CAP times its partial credit (0 to 1)."""
-    return rewards_PG.maximum(CREDIT_CAP * credit_PG * (rewards_PG < 1))
-
-
-def ranked_rewards(rewards_PG: Float[Tensor, "P G"], credit_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
-    """Groups that are all wrong are ranked by partial credit, less wrong above more wrong; others stay binary.
-
-    The reward of a ranked rollout is the number of its group's rollouts it beats plus half of those it ties with, over
-    G - 1: between 0 and 1, whatever the scale of the credit. All tied, the group stays without a gradient.
-    """
-    beaten_PG = (credit_PG[:, :, None] > credit_PG[:, None, :]).sum(dim=2)
-    tied_PG = (credit_PG[:, :, None] == credit_PG[:, None, :]).sum(dim=2) - 1
-    ranked_PG = (beaten_PG + 0.5 * tied_PG) / (rewards_PG.shape[1] - 1)
-    all_wrong_P1 = rewards_PG.amax(dim=1, keepdim=True) == 0
-    return ranked_PG.to(rewards_PG.dtype).where(all_wrong_P1, rewards_PG)
-
-
-REWARDS = {
-    "binary": lambda rewards_PG, credit_PG: rewards_PG,
-    "partial": partial_rewards,
-    "ranked": ranked_rewards,
-}
-"""Reward functions by name: (binary rewards, partial credit) -> what the advantages are computed from."""
-
-
-def shaped_rewards(rollouts: pd.DataFrame, name: str = "binary") -> Float[Tensor, "P G"]:
-    """The rewards of a rollout table, one row a group, under the reward function of that name."""
-    if name not in REWARDS:
-        raise ValueError(f"unknown reward function '{name}': expected one of {', '.join(REWARDS)}")
-    num_problems = rollouts.problem_id.nunique()
-    rewards_PG, credit_PG = (
-        torch.tensor(rollouts[column].to_numpy(dtype="float32")).view(num_problems, -1)
-        for column in ("reward", "credit")
-    )
-    return REWARDS[name](rewards_PG, credit_PG)
-
-
-class NothingToLearn(ValueError):
-    """No group of the batch holds both a right and a wrong answer: the gradient is exactly zero."""
-
-
-def check_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
-    """The number of groups with a non-zero advantage; NothingToLearn, with the ways out, if there is none."""
-    rewards_PG = shaped_rewards(rollouts, rewards)
-    num_informative = int((rewards_PG.amax(dim=1) > rewards_PG.amin(dim=1)).sum())
-    if not num_informative:
-        count = f"{int((rollouts.reward > 0).sum()):,} of {len(rollouts):,} rollouts are right"
-        raise NothingToLearn(
-            f"{count} and no group holds two different rewards, so g = 0 and there is no α*: sample more "
-            "(one_shot.prompts, sampling.group_size), take an easier task, or fall back on partial credit or on "
-            "ranking wrong answers (rewards: partial, rewards: ranked)"
-        )
-    return num_informative
-
-
 def mean_removed(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
     """r_i minus its group's mean; exactly 0 where all rewards of the group are equal, however the mean rounds."""
     informative_P1 = rewards_PG.amax(dim=1, keepdim=True) > rewards_PG.amin(dim=1, keepdim=True)
     return (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)) * informative_P1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an objective knows of its rollouts besides their log-probs."""
+
+    rewards_PG: Float[Tensor, "P G"]
+    lengths_R: Int[Tensor, " R"]
+    """Completion tokens of each rollout."""
+    longest: int
+    """The most tokens a completion may have: Dr. GRPO's divisor."""
+
+    @property
+    def num_rollouts(self) -> int:
+        return self.rewards_PG.numel()
+
+    @property
+    def rows_C(self) -> Int[Tensor, " C"]:
+        """The rollout each token belongs to."""
+        return torch.repeat_interleave(torch.arange(self.num_rollouts), self.lengths_R)
+
+    def spread(self, values_PG: Float[Tensor, "P G"]) -> Float[Tensor, " C"]:
+        """A rollout's value at each of its tokens."""
+        return values_PG.flatten()[self.rows_C]
+
+    def totals(self, values_C: Float[Tensor, " C"]) -> Float[Tensor, " R"]:
+        """The sum of each rollout's tokens."""
+        return torch.zeros(self.num_rollouts, dtype=values_C.dtype).index_add(0, self.rows_C, values_C)
+
+
+def rollout_weights(name: str, batch: Batch) -> Float[Tensor, "P G"]:
+    """w_i of the named objective at θ0, where the policy is the one that drew the rollouts."""
+    zero_C = torch.zeros(int(batch.lengths_R.sum()), dtype=batch.rewards_PG.dtype)
+    weights_C = token_weights(name, zero_C, zero_C, batch)
+    first_R = batch.lengths_R.cumsum(0) - batch.lengths_R
+    return weights_C[first_R].view_as(batch.rewards_PG)
+
+
+def token_weights(
+    name: str, logprobs_C: Float[Tensor, " C"], old_C: Float[Tensor, " C"], batch: Batch
+) -> Float[Tensor, " C"]:
+    """w_it of the named objective, where the log-probs of the policy are `logprobs_C` and were `old_C` when drawn."""
+    if name not in OBJECTIVES:
+        raise ValueError(f"unknown objective '{name}': expected one of {', '.join(OBJECTIVES)}")
+    variable_C = logprobs_C.detach().requires_grad_()
+    with torch.enable_grad():
+        value = OBJECTIVES[name](variable_C, old_C, batch)
+    return batch.num_rollouts * torch.autograd.grad(value, variable_C)[0]
+
+
+def policy_gradient(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    return (batch.spread(grpo_weights(batch.rewards_PG)) * logprobs_C).sum() / batch.num_rollouts
+
+
+def grpo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Shao et al. 2024: each rollout's mean over its tokens."""
+    return (batch.totals(_clipped(logprobs_C, old_C, batch, grpo_weights)) / batch.lengths_R).mean()
+
+
+def dr_grpo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Liu et al. 2025: no standard deviation, no length but the longest possible."""
+    return _clipped(logprobs_C, old_C, batch, mean_removed).sum() / (batch.num_rollouts * batch.longest)
+
+
+def dapo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Yu et al. 2025: a mean over tokens, a looser upper clip."""
+    return _clipped(logprobs_C, old_C, batch, grpo_weights, DAPO_CLIP).mean()
+
+
+def reinforce_pp(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Hu et al. 2025: rewards whitened over all tokens of the batch, PPO's clip."""
+    return _clipped(logprobs_C, old_C, batch, lambda rewards_PG: _whitened(rewards_PG, batch)).mean()
+
+
+def reinforce_pp_baseline(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    return _clipped(logprobs_C, old_C, batch, lambda rewards_PG: _whitened(mean_removed(rewards_PG), batch)).mean()
+
+
+def gspo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Zheng et al. 2025: one ratio a sequence, the geometric mean of its tokens' ratios."""
+    ratios_R = (batch.totals(logprobs_C - old_C) / batch.lengths_R).exp()
+    return _surrogate(ratios_R, grpo_weights(batch.rewards_PG).flatten(), GSPO_CLIP).mean()
+
+
+def star(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Log-likelihood of the right answers, a mean over their tokens; 0 if there is none."""
+    kept_C = batch.spread(batch.rewards_PG)
+    return (kept_C * logprobs_C).sum() / kept_C.sum().clamp(min=1)
+
+
+def dpo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
+    """Rafailov et al. 2023 on all (right, wrong) pairs of a group, the reference being the policy that drew them."""
+    margins_PG = batch.totals(logprobs_C - old_C).view_as(batch.rewards_PG)
+    pairs_PGG = batch.rewards_PG[:, :, None] > batch.rewards_PG[:, None, :]
+    gains_PGG = F.logsigmoid(DPO_BETA * (margins_PG[:, :, None] - margins_PG[:, None, :]))
+    return gains_PGG[pairs_PGG].sum() / pairs_PGG.sum().clamp(min=1)
+
+
+OBJECTIVES: dict[str, Callable[[Tensor, Tensor, Batch], Tensor]] = {
+    function.__name__: function
+    for function in (policy_gradient, grpo, dr_grpo, dapo, reinforce_pp, reinforce_pp_baseline, gspo, star, dpo)
+}
+"""Objectives by name: (log-probs, log-probs when drawn, batch) -> J, to be climbed."""
+
+
+def _clipped(logprobs_C, old_C, batch: Batch, advantages: Callable, clip: tuple[float, float] = CLIP) -> Tensor:
+    return _surrogate((logprobs_C - old_C).exp(), batch.spread(advantages(batch.rewards_PG)), clip)
+
+
+def _surrogate(ratios: Tensor, advantages: Tensor, clip: tuple[float, float]) -> Tensor:
+    """min(ρA, clip(ρ)A): what has moved far enough in its direction counts no more."""
+    return torch.minimum(ratios * advantages, ratios.clamp(1 - clip[0], 1 + clip[1]) * advantages)
+
+
+def _whitened(values_PG: Tensor, batch: Batch) -> Tensor:
+    """Mean 0 and variance 1 over the tokens of the batch: long answers count for more in both."""
+    values_C = batch.spread(values_PG)
+    return (values_PG - values_C.mean()) / (values_C.var(correction=0) + WHITENING_EPSILON).sqrt()

@@ -15,7 +15,8 @@ import torch
 from oneshot.engines import Engine
 from oneshot.gradient import backward_weighted_logprobs
 from oneshot.models import Policy
-from oneshot.objectives import grpo_weights, shaped_rewards
+from oneshot.objectives import grpo_weights
+from oneshot.rewards import shaped_rewards
 from oneshot.sampling import draw_rollouts, rates
 from oneshot.tasks import Problem
 
@@ -30,7 +31,7 @@ class GrpoSettings:
     temperature: float
     max_new_tokens: int
     rewards: str = "binary"
-    """binary, partial or ranked: see `oneshot.objectives`."""
+    """binary, partial or ranked: see `oneshot.rewards`."""
 
 
 def train_grpo(

@@ -2,7 +2,7 @@ r"""Partial credit: how far a wrong answer got, from 0 to 1, for tasks whose bin
 
 Credit is earned against a reference that the policy never sees, and is built so that the cheap ways to farm it earn
 nothing: a constant answer, a repeated or trivial step, numbers from nowhere, a dump of all values, steps behind the
-answer. It never replaces the binary reward, which is recorded beside it; `oneshot.objectives` says what is made of it.
+answer. It never replaces the binary reward, which is recorded beside it; `oneshot.rewards` says what is made of it.
 """
 
 import ast
