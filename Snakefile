@@ -205,6 +205,7 @@ use rule notebook as gradient with:
             shard=int(wildcards.shard),
             blocks_per_shard=config["one_shot"]["blocks"] // len(SHARDS),
             sign_share=config["one_shot"]["sign_share"],
+            max_gap_nats=config["one_shot"]["max_gap_nats"],
             out=RUN.format(**wildcards),
         ),
 

@@ -1,13 +1,13 @@
 """Policies: a causal language model of `transformers` with its tokenizer, and their weights as vectors.
 
 The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretrained model is loaded by
-`load_policy` from a local directory. Everything is FP32 (engineering choice: small steps vanish in BF16).
+`oneshot.pretrained`. Everything is FP32 unless a config says otherwise: small steps vanish in BF16.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -32,11 +32,38 @@ CHARACTERS = [chr(code) for code in range(ord(" "), ord("~") + 1) if not chr(cod
 
 
 @dataclass(frozen=True)
+class PromptFormat:
+    """How a problem is put to a model. The from-scratch family gets the bare problem."""
+
+    chat: bool = False
+    """Through the tokenizer's chat template, examples as earlier turns; else as plain text, a blank line between."""
+    system: str = ""
+    instruction: str = ""
+    """Put behind every problem: how the answer is to be marked."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """(problem, answer) pairs shown before the problem."""
+
+    def render(self, tokenizer: PreTrainedTokenizerFast, problem: str) -> str:
+        """The text whose continuation is the answer."""
+        if not self.chat:
+            shown = [f"{question}{self.instruction}{answer}" for question, answer in self.examples]
+            opening = [self.system] if self.system else []
+            return "\n\n".join([*opening, *shown, problem + self.instruction])
+        turns = [{"role": "system", "content": self.system}] if self.system else []
+        for question, answer in self.examples:
+            turns.append({"role": "user", "content": question + self.instruction})
+            turns.append({"role": "assistant", "content": answer})
+        turns.append({"role": "user", "content": problem + self.instruction})
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+@dataclass(frozen=True)
 class Policy:
-    """A model with the tokenizer it was trained with."""
+    """A model with the tokenizer it was trained with and the prompts it knows."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    prompt_format: PromptFormat = PromptFormat()
 
     @property
     def end_id(self) -> int:
@@ -48,6 +75,10 @@ class Policy:
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def encode_prompt(self, problem: str, opening: str = "") -> list[int]:
+        """The tokens of a problem as this model is asked it, and of the opening of its answer."""
+        return self.encode(self.prompt_format.render(self.tokenizer, problem) + opening)
 
     def decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -98,25 +129,27 @@ def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     policy.tokenizer.save_pretrained(folder)
     policy.model.config.save_pretrained(folder)
-    write_json({**metadata, "fingerprint": fingerprint(policy.model)}, folder / "policy.json")
+    description = {"fingerprint": fingerprint(policy.model), "dtype": str(policy.model.dtype).removeprefix("torch.")}
+    write_json({**metadata, **description, "prompt": asdict(policy.prompt_format)}, folder / "policy.json")
     with atomic_path(folder / "model.safetensors") as temporary:
         save_model(policy.model, temporary, metadata={"format": "pt"})
 
 
 def load_policy(folder: str | Path) -> Policy:
-    """The policy in that folder, in FP32, in evaluation mode; an error names the folder and what is wrong."""
+    """The policy in that folder, in the precision it was saved in; an error names the folder and what is wrong."""
     folder = Path(folder)
+    description = read_json(folder / "policy.json") if (folder / "policy.json").exists() else {}
+    dtype = getattr(torch, description.get("dtype", "float32"))
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise BadFile(f"{folder}: not a policy ({str(error).splitlines()[0]})") from error
     for role in ("pad", "eos"):
         if getattr(tokenizer, f"{role}_token_id") is None:
             raise BadFile(f"{folder}: the tokenizer has no {role} token")
-    policy = Policy(model.eval(), tokenizer)
-    expected = read_json(folder / "policy.json")["fingerprint"] if (folder / "policy.json").exists() else None
-    if expected not in (None, fingerprint(model)):
+    policy = Policy(model.eval(), tokenizer, PromptFormat(**description.get("prompt", {})))
+    if description.get("fingerprint", fingerprint(model)) != fingerprint(model):
         raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
     return policy
 

@@ -63,10 +63,11 @@ def train_grpo(
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
         )
-        update(policy, optimizer, rollouts, settings)
+        gap_nats = update(policy, optimizer, rollouts, settings)
         seconds = time.perf_counter() - started
         after_step(step)
-        yield {"step": step, "rollouts": step * len(rollouts), "seconds": seconds, **rates(rollouts)}
+        counts = {"step": step, "rollouts": step * len(rollouts), "seconds": seconds}
+        yield {**counts, **rates(rollouts), "sampler_gap_max_nats": gap_nats}
 
 
 def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:
@@ -75,14 +76,18 @@ def next_problems(problems: list[Problem], step: int, count: int) -> list[Proble
     return [problems[(start + index) % len(problems)] for index in range(count)]
 
 
-def update(policy: Policy, optimizer: torch.optim.Optimizer, rollouts, settings: GrpoSettings) -> None:
-    """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g)."""
+def update(policy: Policy, optimizer: torch.optim.Optimizer, rollouts, settings: GrpoSettings) -> float:
+    """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g).
+
+    Returns the largest |Δ log-prob| of a token between sampler and trainer, nats.
+    """
     weights = grpo_weights(shaped_rewards(rollouts, settings.rewards)).flatten().numpy()
     optimizer.zero_grad()
-    backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
+    gap = backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
     for name, parameter in policy.model.named_parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         elif not parameter.grad.isfinite().all():
             raise ValueError(f"the gradient of '{name}' is not finite: lower grpo.learning_rate")
     optimizer.step()
+    return gap[0].item()

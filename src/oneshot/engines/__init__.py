@@ -1,6 +1,7 @@
 """Engines: prompts and keys in, completions out, one protocol.
 
-`torch` is the CPU engine (and the reference); the engine is the only part that knows how tokens are drawn.
+`torch` is the CPU engine (and the reference), `vllm` the one for GPUs; an engine is the only part that knows how tokens
+are drawn. Both read the weights of the policy's `transformers` model as they are when called.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,10 @@ class Generation:
     """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature."""
     lengths_R: Tensor
     ended_R: Tensor
+
+
+class EngineUnavailable(ValueError):
+    """The engine asked for is not installed here; the message says how to get it."""
 
 
 class Engine(Protocol):

