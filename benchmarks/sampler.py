@@ -1,9 +1,9 @@
 """The CPU engine against `transformers` generate at its best batch size, on the lengths of a policy's own rollouts.
 
 The policy is the laptop experiment's main one: read from a folder of its results, or pretrained here as the config
-says (six minutes). Same prompts, samples a prompt, temperature and longest answer on both sides; rows end by themselves.
-`generate` goes on until the last row of a batch has ended, and is tried at several batch sizes. Mean length and accuracy
-of both are printed: they sample from one distribution. One thread. Ends in one JSON line.
+says (six minutes). Same prompts, samples a prompt, temperature and longest answer on both sides. `generate` goes on
+until the last row of a batch has ended, and is tried at several batch sizes. Mean length and accuracy of both are
+printed: they sample from one distribution. One thread. Ends in one JSON line.
 """
 
 import argparse
