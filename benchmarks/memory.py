@@ -64,7 +64,8 @@ def main() -> None:
                 "weights_gib": needed.weights / GIB,
                 "largest_gradient_gib": needed.largest_gradient / GIB,
                 "activations_gib": activations / GIB,
-                "device_gib": (needed.weights + needed.largest_gradient + activations) / GIB,
+                "logits_gib": needed.logits / GIB,
+                "device_gib": (needed.device - needed.activations + activations) / GIB,
                 "host_gib": needed.host / GIB,
             }
     print(pd.DataFrame(found).T.round(1).to_string())

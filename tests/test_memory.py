@@ -36,4 +36,15 @@ def test_bookkeeping_is_what_a_model_of_full_depth_takes(rollouts, config, dtype
     assert needed.weights == sum(sizes) * dtype.itemsize
     assert needed.largest_gradient == 188 * 32 * dtype.itemsize
     assert needed.host == 3 * 4 * sum(sizes)
+    assert needed.logits == 0
     assert needed.device == needed.weights + needed.largest_gradient + needed.activations
+
+
+def test_a_large_vocabulary_is_not_kept(rollouts):
+    """Autograd keeps what it keeps with a smaller vocabulary; logits and their gradient exist for a few tokens."""
+    large = Qwen2Config(**{**SHAPE, "vocab_size": 6000})
+    needed = gradient_memory(large, rollouts, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(large, dtype=torch.float32)
+    kept = saved_bytes(lambda: token_logprobs(Policy(model, None), rollouts, 1.0), model)
+    assert needed.activations == pytest.approx(kept, rel=0.02)
+    assert needed.logits == 2 * 256 * 6000 * 4

@@ -1,10 +1,12 @@
 r"""What the gradient pass needs, before a GPU is asked for it.
 
     device    weights + the largest gradient (one at a time: they are streamed off) + activations of one chunk
+              + logits of a few hundred tokens and their gradient, where the vocabulary is large
     host      FP32: the total, its squares and one block (sketched), or one sum a block; no optimiser state anywhere
 
 Activations are what autograd keeps between the forward and the backward pass. They are linear in the number of layers,
-so they are counted on the model itself at one and two layers and real width, and extended to its depth.
+so they are counted on the model itself at one and two layers and real width, and extended to its depth. They do not
+depend on the size of a large vocabulary, whose logits are not kept: a smaller one stands for it there.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from oneshot.gradient import token_logprobs
+from oneshot.gradient import HEAD_CHUNK_TOKENS, SMALL_VOCABULARY, token_logprobs
 from oneshot.models import Policy
 
 FP32 = 4
@@ -27,11 +29,12 @@ class GradientMemory:
     weights: float
     largest_gradient: float
     activations: float
+    logits: float
     host: float
 
     @property
     def device(self) -> float:
-        return self.weights + self.largest_gradient + self.activations
+        return self.weights + self.largest_gradient + self.activations + self.logits
 
 
 def gradient_memory(
@@ -45,10 +48,12 @@ def gradient_memory(
         model = AutoModelForCausalLM.from_config(config)
     sizes = [parameter.numel() for parameter in model.parameters()]
     copies = 3 if sketched else num_blocks
+    head_chunk = HEAD_CHUNK_TOKENS if config.vocab_size > SMALL_VOCABULARY else 0
     return GradientMemory(
         weights=sum(sizes) * dtype.itemsize,
         largest_gradient=max(sizes) * dtype.itemsize,
         activations=activation_bytes(config, rollouts, dtype),
+        logits=2 * head_chunk * config.vocab_size * FP32,
         host=copies * sum(sizes) * FP32,
     )
 
@@ -60,7 +65,9 @@ def activation_bytes(config: PretrainedConfig, rollouts: pd.DataFrame, dtype: to
 
 
 def _saved_at_depth(config: PretrainedConfig, depth: int, rollouts: pd.DataFrame, dtype: torch.dtype) -> int:
-    shallow = type(config).from_dict({**config.to_dict(), "num_hidden_layers": depth, "layer_types": None})
+    changes = {"num_hidden_layers": depth, "layer_types": None}
+    changes["vocab_size"] = min(config.vocab_size, SMALL_VOCABULARY + 1)
+    shallow = type(config).from_dict({**config.to_dict(), **changes})
     model = AutoModelForCausalLM.from_config(shallow, dtype=dtype)
     return saved_bytes(lambda: token_logprobs(Policy(model, None), rollouts, 1.0), model)
 
