@@ -58,7 +58,7 @@ def sharded_gradient(
     chunk_tokens: int = CHUNK_TOKENS,
     sketch_size: int = 0,
 ) -> Gradient | None:
-    """The gradient of a policy prepared by `shard_model`; None everywhere but in process 0."""
+    """`accumulate_gradient` with the model sharded over all processes (in place); None everywhere but in process 0."""
     num_problems, group_size = num_groups(rollouts)
     rows_per_block = num_problems // num_blocks * group_size
     block_ids = list(range(first_block, first_block + num_blocks))
