@@ -56,6 +56,9 @@ def test_shipped_configs_are_possible(path):
         ("main_size", "huge", r"main_size: 'huge' is not one of sizes"),
         ("sizes.main.heads", 3, r"sizes\.main\.hidden: 128 is not an even multiple of heads 3"),
         ("runs", {"first": [0]}, r"runs: 'first' does not match"),
+        ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
+        ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine: .*'tensor_paralel' was unexpected"),
+        ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: only the vllm engine has it"),
     ],
 )
 def test_impossible_configs_are_refused_by_key(key, value, message):
@@ -89,6 +92,21 @@ def test_a_host_without_a_sandbox_is_refused_before_anything_runs(monkeypatch):
     experiment.check_host(load("laptop"))  # has no programs to run
     with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(config/laptop\.yaml"):
         experiment.check_host(load("code"))
+
+
+def test_a_host_without_the_engine_is_refused_with_the_way_to_get_it(monkeypatch):
+    config = {**load("laptop"), "engine": {"name": "vllm", "dtype": "float32", "tensor_parallel": 2}}
+    experiment.check(config, SCHEMA)
+    monkeypatch.setattr("oneshot.engines.find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as refusal:
+        experiment.check_host(config)
+    message = str(refusal.value)
+    assert message.startswith("engine.name: vllm is not installed (")
+    assert "pip install -c constraints.txt -e '.[vllm]'" in message
+    assert "scripts/install_vllm_cpu.sh" in message
+    assert "\n" not in message
+    experiment.check_host({**config, "engine": {"name": "torch"}})
+    experiment.check_host(load("laptop"))
 
 
 def test_benchmarks_are_pinned_to_a_commit_or_a_file(tmp_path):

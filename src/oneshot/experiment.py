@@ -8,6 +8,10 @@ from jsonschema import Draft202012Validator
 from oneshot.sandbox import SandboxUnavailable
 from oneshot.sandbox.workers import usable_confinement
 
+TORCH_ENGINE = {"name": "torch"}
+TORCH_SETTINGS = {"name", "num_slots"}
+"""Keys of `engine` that mean something to the torch engine; the others are vLLM's."""
+
 
 class ConfigError(ValueError):
     """A config that names no possible experiment; the message begins with the key."""
@@ -28,6 +32,18 @@ def check_host(config: dict) -> None:
             usable_confinement("auto")
         except SandboxUnavailable as error:
             raise ConfigError(f"tasks.programs: {error} (config/laptop.yaml and config/smoke.yaml have none)") from None
+    if engine(config)["name"] != "torch":
+        from oneshot.engines import EngineUnavailable, check_engine  # loads torch, which checking a config needs not
+
+        try:
+            check_engine(engine(config)["name"])
+        except EngineUnavailable as error:
+            raise ConfigError(f"engine.name: {error}") from None
+
+
+def engine(config: dict) -> dict:
+    """What draws rollouts: the arguments of `oneshot.engines.get_engine`, the policy aside."""
+    return config.get("engine", TORCH_ENGINE)
 
 
 def num_rollouts(config: dict) -> int:
@@ -81,6 +97,8 @@ def _complaints(config: dict):
     for name, size in config["sizes"].items():
         if size["hidden"] % (2 * size["heads"]):
             yield f"sizes.{name}.hidden: {size['hidden']} is not an even multiple of heads {size['heads']}"
+    if engine(config)["name"] == "torch" and (foreign := sorted(set(engine(config)) - TORCH_SETTINGS)):
+        yield f"engine.{foreign[0]}: only the vllm engine has it"
     if one_shot["prompts"] % one_shot["blocks"]:
         yield f"one_shot.prompts: {one_shot['prompts']} do not make {one_shot['blocks']} equal blocks (one_shot.blocks)"
     if one_shot["blocks"] % one_shot["shards"]:
