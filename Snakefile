@@ -22,6 +22,7 @@ experiment.check(
 experiment.check_host(config)
 
 NAME, TASK = config["experiment"], config["task"]
+ENGINE = experiment.engine(config)
 RESULTS, FIGURES = f"results/{NAME}", f"figures/{NAME}"
 BASE = RESULTS + "/{size}/policy{policy}/base"
 RUN = RESULTS + "/{size}/policy{policy}/" + TASK + "/run{run}"
@@ -176,7 +177,7 @@ use rule notebook as sample with:
             num_prompts=config["one_shot"]["prompts"],
             shard=int(wildcards.shard),
             num_shards=len(SHARDS),
-            sampling=config["sampling"],
+            sampling={**config["sampling"], "engine": ENGINE},
             run=RUN.format(**wildcards),
             out=RUN.format(**wildcards),
         ),
@@ -254,6 +255,7 @@ use rule notebook as line_search with:
                 "samples": config["num_samples"],
                 "rewards": config["rewards"],
                 "microbatch": experiment.grpo_batch(config),
+                "engine": ENGINE,
             },
             run=RUN.format(**wildcards),
             out=RUN.format(**wildcards),
@@ -283,6 +285,7 @@ use rule notebook as grpo with:
                 "prompts_per_step": config["grpo"]["prompts_per_step"],
                 "rewards": config["rewards"],
                 **config["sampling"],
+                "engine": ENGINE,
             },
             num_steps=experiment.grpo_steps(config),
             checkpoints=experiment.grpo_checkpoints(config),
@@ -311,6 +314,7 @@ use rule notebook as tuning with:
                 "prompts_per_step": config["grpo"]["prompts_per_step"],
                 "rewards": config["rewards"],
                 **config["sampling"],
+                "engine": ENGINE,
             },
             learning_rates=config["tuning"]["learning_rates"],
             max_extensions=config["tuning"]["max_extensions"],
