@@ -1,6 +1,6 @@
 """Objectives against TRL's own loss and its gradient, on the same tokens, at θ0 and away from it.
 
-GRPO, Dr. GRPO, DAPO and GSPO are GRPOTrainer's, which computes its advantages itself; DPO is DPOTrainer's, STaR is what
+GRPO, Dr. GRPO, DAPO and GSPO are GRPOTrainer's, advantages and padding included; DPO is DPOTrainer's; STaR is what
 SFTTrainer minimises on the kept answers. TRL has no REINFORCE++: that one is held against a loop over tokens, written
 from its paper.
 """
@@ -116,6 +116,7 @@ def grpo_of_trl(policy, rollouts, name, old_C, batch, folder):
     return loss.item(), take_gradients(policy.model)
 
 
+@pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 @pytest.mark.parametrize("distance", [0.0, 0.05])
 @pytest.mark.parametrize("name", TRL)
 def test_grpo_family(policy, rollouts, old_C, batch, name, distance, tmp_path):

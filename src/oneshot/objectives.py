@@ -81,7 +81,7 @@ class Batch:
     @property
     def rows_C(self) -> Int[Tensor, " C"]:
         """The rollout each token belongs to."""
-        return torch.repeat_interleave(torch.arange(self.num_rollouts), self.lengths_R)
+        return torch.repeat_interleave(torch.arange(self.num_rollouts, device=self.lengths_R.device), self.lengths_R)
 
     def spread(self, values_PG: Float[Tensor, "P G"]) -> Float[Tensor, " C"]:
         """A rollout's value at each of its tokens."""
@@ -89,12 +89,12 @@ class Batch:
 
     def totals(self, values_C: Float[Tensor, " C"]) -> Float[Tensor, " R"]:
         """The sum of each rollout's tokens."""
-        return torch.zeros(self.num_rollouts, dtype=values_C.dtype).index_add(0, self.rows_C, values_C)
+        return values_C.new_zeros(self.num_rollouts).index_add(0, self.rows_C, values_C)
 
 
 def rollout_weights(name: str, batch: Batch) -> Float[Tensor, "P G"]:
     """w_i of the named objective at θ0, where the policy is the one that drew the rollouts."""
-    zero_C = torch.zeros(int(batch.lengths_R.sum()), dtype=batch.rewards_PG.dtype)
+    zero_C = batch.rewards_PG.new_zeros(int(batch.lengths_R.sum()))
     weights_C = token_weights(name, zero_C, zero_C, batch)
     first_R = batch.lengths_R.cumsum(0) - batch.lengths_R
     return weights_C[first_R].view_as(batch.rewards_PG)
