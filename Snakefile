@@ -1,6 +1,6 @@
 # The whole experiment as one DAG. `snakemake --cores all figures` regenerates every figure and table.
 #
-#   00 base policy ─┬─ 01 sample (shards) ── 02 gradient (shards) ── 03 line search ─┬─ 09 figures
+#   00 policy ──────┬─ 01 sample (shards) ── 02 gradient (shards) ── 03 line search ─┬─ 09 figures
 #                   └─ 05 baselines (GRPO) ──────────────────────────────────────────┤
 #   00 tuning policy ── 05 tuning ───────────────────────────────────────────────────┴─ 10 summary
 #
@@ -27,6 +27,9 @@ RESULTS, FIGURES = f"results/{NAME}", f"figures/{NAME}"
 BASE = RESULTS + "/{size}/policy{policy}/base"
 RUN = RESULTS + "/{size}/policy{policy}/" + TASK + "/run{run}"
 SHARDS = range(config["one_shot"]["shards"])
+PRETRAINED = [
+    size for size, entry in config["sizes"].items() if experiment.is_pretrained(entry)
+]
 SPLITS = [split for split in config["splits"] if split != "pretraining"]
 RUNS = [(policy, run) for policy, runs in config["runs"].items() for run in runs]
 TUNED = BASE.format(size=config["main_size"], policy=config["tuning"]["policy"])
@@ -47,6 +50,11 @@ def arguments(notebook, **parameters):
     return yaml.safe_dump(
         parameters, default_flow_style=True, sort_keys=False, width=float("inf")
     ).strip()
+
+
+def one_of(names):
+    """A wildcard's constraint; with no names, one that nothing meets."""
+    return "|".join(names) or "(?!)"
 
 
 def of_runs(path, runs=RUNS):
@@ -84,7 +92,7 @@ def drawn_from(figure, runs=RUNS):
 
 
 wildcard_constraints:
-    size="[a-z]+",
+    size="[a-z0-9]+",
     policy=r"\d+",
     run=r"\d+",
     shard=r"\d+",
@@ -141,18 +149,45 @@ use rule notebook as base_policy with:
         expand(BASE + "/problems/{split}.jsonl", split=SPLITS, allow_missing=True),
     log:
         BASE + "/00_base_policy.ipynb",
+    wildcard_constraints:
+        size=one_of(size for size in config["sizes"] if size not in PRETRAINED),
     params:
         code=code("00_base_policy"),
         parameters=lambda wildcards: arguments(
             "00_base_policy",
             tasks=config["tasks"],
             splits=config["splits"],
-            pretraining=config["pretraining"],
+            pretraining=config.get("pretraining"),
             size=config["sizes"][wildcards.size],
             acceptance=(
                 config["acceptance"] if wildcards.size == config["main_size"] else {}
             ),
             max_new_tokens=config["sampling"]["max_new_tokens"],
+            policy_seed=int(wildcards.policy),
+            out=BASE.format(**wildcards),
+        ),
+
+
+use rule notebook as pretrained_policy with:
+    input:
+        ancient("notebooks/00_pretrained_policy.ipynb"),
+    output:
+        rules.base_policy.output,
+    log:
+        BASE + "/00_pretrained_policy.ipynb",
+    wildcard_constraints:
+        size=one_of(PRETRAINED),
+    params:
+        code=code("00_pretrained_policy"),
+        parameters=lambda wildcards: arguments(
+            "00_pretrained_policy",
+            model=config["sizes"][wildcards.size],
+            tasks=config["tasks"],
+            splits=config["splits"],
+            acceptance=(
+                config["acceptance"] if wildcards.size == config["main_size"] else {}
+            ),
+            sampling={**config["sampling"], "engine": ENGINE},
             policy_seed=int(wildcards.policy),
             out=BASE.format(**wildcards),
         ),

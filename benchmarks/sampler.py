@@ -76,7 +76,7 @@ def raise_policy(config: dict, tasks: dict, num_steps: int | None) -> Policy:
 
 def ours(policy: Policy, problems: list[Problem], samples: int, longest: int, num_slots: int) -> dict[str, float]:
     engine = TorchEngine(policy, num_slots)
-    prompts = [policy.encode_prompt(problem.prompt) for problem in problems]
+    prompts = [policy.encode_prompt(problem.task, problem.prompt) for problem in problems]
     keys_PG = torch.arange(len(problems) * samples).view(-1, samples) * 2**40
     started = time.perf_counter()
     drawn = engine.generate(prompts, keys_PG, temperature=1.0, max_new_tokens=longest)
@@ -89,7 +89,7 @@ def ours(policy: Policy, problems: list[Problem], samples: int, longest: int, nu
 @torch.inference_mode()
 def by_generate(policy: Policy, problems: list[Problem], samples: int, longest: int, batch: int) -> dict[str, float]:
     """Prompts in order of length, so that little is padded; `samples` rows of each."""
-    prompts = [policy.encode_prompt(problem.prompt) for problem in problems for _ in range(samples)]
+    prompts = [policy.encode_prompt(problem.task, problem.prompt) for problem in problems for _ in range(samples)]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     rows: list[list[int]] = [[] for _ in prompts]
     started = time.perf_counter()

@@ -7,9 +7,12 @@ from conftest import logprob_by_hand
 from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from oneshot import prefixes
+from oneshot.engines import torch as torch_engine
 from oneshot.engines.noise import gumbel, rollout_key
 from oneshot.engines.torch import TorchEngine
 from oneshot.models import Policy, build_tokenizer
+from oneshot.prefixes import shared_prefixes
 
 PROMPTS = ["1+2=", "47+8-5+9=", "sort:dacb=", "9="]
 
@@ -84,6 +87,31 @@ def test_a_rollout_does_not_depend_on_its_neighbours(policy):
     together = generate(policy)
     width = alone.tokens_RT.shape[1]
     assert torch.equal(alone.tokens_RT, together.tokens_RT[10:15, :width])
+
+
+@pytest.mark.parametrize("num_slots", [2, 64])
+def test_shared_beginnings_change_nothing(policy, num_slots, monkeypatch):
+    """Two tasks' worked examples in one batch, and a prompt of neither: fed once, the same rollouts."""
+    sums, sorts = "1+2=;3\n4+3=;7\n", "sort:ba=;ab\nsort:dc=;cd\n"
+    prompts = [sums + "5+5=", sorts + "sort:ca=", sums + "47+8-5=", "9=", sums + "5+6=", sorts + "sort:dacb="]
+    together = generate(policy, num_slots, prompts=prompts)
+    monkeypatch.setattr(prefixes, "WORTH_SHARING", 1000)
+    alone = generate(policy, num_slots, prompts=prompts)
+    assert torch.equal(together.tokens_RT, alone.tokens_RT)
+    assert torch.allclose(together.logprobs_RT, alone.logprobs_RT, atol=1e-5)
+
+
+def test_what_is_shared_leaves_every_prompt_a_token():
+    shared = list(range(20))
+    prompts = [[*shared, 1, 2], [*shared, 1], [*shared, 1, 3], [7], [*range(5), *range(50, 70)]]
+    assert shared_prefixes(prompts) == [tuple(shared)] * 3 + [()] * 2
+    assert shared_prefixes([shared, shared]) == [tuple(shared[:-1])] * 2
+
+
+def test_tokens_are_drawn_alike_however_many_at_once(policy, monkeypatch):
+    reference = generate(policy)
+    monkeypatch.setattr(torch_engine, "DRAWN_AT_ONCE", 1)
+    assert torch.equal(reference.tokens_RT, generate(policy).tokens_RT)
 
 
 def test_samples_follow_the_policy(policy):

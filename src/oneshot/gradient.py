@@ -202,10 +202,10 @@ def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -
     return -losses_C, layout.rows_C
 
 
-def completion_logits(policy: Policy, rollouts: pd.DataFrame) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits [C, V] that predict the completion tokens [C] of `rollouts`, with the row of each, and the tokens."""
+def completion_states(policy: Policy, rollouts: pd.DataFrame) -> tuple[Tensor, Tensor]:
+    """Hidden states [C, E] that predict the completion tokens of `rollouts`, and the row of each [C]."""
     layout = pack(rollouts).to(policy.model.device)
-    return policy.model.lm_head(packed_hidden(policy, layout)), layout.rows_C, layout.targets_C
+    return packed_hidden(policy, layout), layout.rows_C
 
 
 def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:

@@ -6,8 +6,8 @@ The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretra
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -37,21 +37,24 @@ class PromptFormat:
     """How a problem is put to a model. The from-scratch family gets the bare problem."""
 
     chat: bool = False
-    """Through the tokenizer's chat template, examples as earlier turns; else as plain text, a blank line between."""
+    """Through the tokenizer's chat template, examples as earlier turns; else as plain text."""
     system: str = ""
     instruction: str = ""
     """Put behind every problem: how the answer is to be marked."""
-    examples: tuple[tuple[str, str], ...] = ()
-    """(problem, answer) pairs shown before the problem."""
+    end: str = ""
+    """Plain text: what stands after an answer and so ends it, one token; the tokenizer's end token if empty."""
+    examples: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """Task -> (problem, answer) pairs shown before each of its problems."""
 
-    def render(self, tokenizer: PreTrainedTokenizerFast, problem: str) -> str:
+    def render(self, tokenizer: PreTrainedTokenizerFast, task: str, problem: str) -> str:
         """The text whose continuation is the answer."""
+        examples = self.examples.get(task, ())
         if not self.chat:
-            shown = [f"{question}{self.instruction}{answer}" for question, answer in self.examples]
+            shown = [f"{question}{self.instruction}{answer}" for question, answer in examples]
             opening = [self.system] if self.system else []
-            return "\n\n".join([*opening, *shown, problem + self.instruction])
+            return (self.end or "\n\n").join([*opening, *shown, problem + self.instruction])
         turns = [{"role": "system", "content": self.system}] if self.system else []
-        for question, answer in self.examples:
+        for question, answer in examples:
             turns.append({"role": "user", "content": question + self.instruction})
             turns.append({"role": "assistant", "content": answer})
         turns.append({"role": "user", "content": problem + self.instruction})
@@ -64,11 +67,12 @@ class Policy:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
-    prompt_format: PromptFormat = PromptFormat()
+    prompt_format: PromptFormat = field(default_factory=PromptFormat)
 
     @property
     def end_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        """The token that ends a completion."""
+        return self.encode(self.prompt_format.end)[0] if self.prompt_format.end else self.tokenizer.eos_token_id
 
     @property
     def num_parameters(self) -> int:
@@ -77,9 +81,9 @@ class Policy:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    def encode_prompt(self, problem: str, opening: str = "") -> list[int]:
-        """The tokens of a problem as this model is asked it, and of the opening of its answer."""
-        return self.encode(self.prompt_format.render(self.tokenizer, problem) + opening)
+    def encode_prompt(self, task: str, problem: str, opening: str = "") -> list[int]:
+        """The tokens of a task's problem as this model is asked it, and of the opening of its answer."""
+        return self.encode(self.prompt_format.render(self.tokenizer, task, problem) + opening)
 
     def decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oneshot.models import Policy
-from oneshot.tasks import Problem, Task
+from oneshot.tasks import Problem, TaughtTask
 
 IGNORED = -100
 
@@ -29,7 +29,7 @@ class Ingredient:
     Between the two the shares are interpolated by the problem's difficulty.
     """
 
-    task: Task
+    task: TaughtTask
     share: float
     ways: dict[str, tuple[float, float]]
 
@@ -39,7 +39,7 @@ class Ingredient:
         return rng.choices(list(self.ways), shares)[0]
 
 
-def build_mixture(tasks: dict[str, Task], shares: dict[str, dict]) -> list[Ingredient]:
+def build_mixture(tasks: dict[str, TaughtTask], shares: dict[str, dict]) -> list[Ingredient]:
     """The mixture written in the config: task name -> {share, ways: {way: [easiest, hardest]}}."""
     for name, entry in shares.items():
         if unknown := set(entry["ways"]) - set(tasks[name].ways):

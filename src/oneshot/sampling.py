@@ -40,7 +40,7 @@ def draw_rollouts(
     and what is verified is both.
     `on_finished` is told how many rollouts have ended since it was last called.
     """
-    prompts = [policy.encode_prompt(problem.prompt, opening) for problem in problems]
+    prompts = [policy.encode_prompt(problem.task, problem.prompt, opening) for problem in problems]
     keys_PG = torch.tensor(
         [[rollout_key(run, purpose, step, problem.id, sample) for sample in range(group_size)] for problem in problems]
     )

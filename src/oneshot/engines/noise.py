@@ -33,16 +33,16 @@ def gumbel(keys_B: Tensor, positions_B: Tensor, vocabulary: int) -> Tensor:
     states_B = _mix(keys_B + (positions_B + 1) * GOLDEN)
     tokens_V = torch.arange(1, vocabulary + 1, device=keys_B.device) * GOLDEN
     bits_BV = _mix(states_B[:, None] + tokens_V[None, :])
-    uniform_BV = (_logical_shift(bits_BV, 41).float() + 0.5) * 2.0**-23
-    return -torch.log(-torch.log(uniform_BV))
+    uniform_BV = _logical_shift(bits_BV, 41).float().add_(0.5).mul_(2.0**-23)
+    return uniform_BV.log_().neg_().log_().neg_()
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _logical_shift(x, 30)) * MIX_1
-    x = (x ^ _logical_shift(x, 27)) * MIX_2
-    return x ^ _logical_shift(x, 31)
+    x = (x ^ _logical_shift(x, 30)).mul_(MIX_1)
+    x = x.bitwise_xor_(_logical_shift(x, 27)).mul_(MIX_2)
+    return x.bitwise_xor_(_logical_shift(x, 31))
 
 
 def _logical_shift(x: Tensor, bits: int) -> Tensor:
     """Right shift filling with zeros (torch's >> on signed integers fills with the sign)."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)

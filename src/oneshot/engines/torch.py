@@ -1,15 +1,17 @@
 """The CPU engine: continuous batching over a static key-value cache, for Llama-like models of `transformers`.
 
-A fixed number of slots decode together, one token a step. Each prompt is prefilled once and its keys and
-values are copied into the slots of its group; a slot whose completion has ended is given to the next
-rollout; when none is left, the remaining rows are packed together. The weights are read from the
-`transformers` model at every call, so a policy moved in place is sampled as it is.
+A fixed number of slots decode together, one token a step. What prompts have in common at their beginning (worked
+examples, a system message) is fed once a call, the rest of each prompt once, and its keys and values are copied into
+the slots of its group; a slot whose completion has ended is given to the next rollout; when none is left, the remaining
+rows are packed together. The weights are read from the `transformers` model at every call, so a policy moved in place
+is sampled as it is.
 
 Covers Qwen3, Qwen2 and Llama: RMSNorm, rotary positions, grouped-query attention, gated feed-forward.
 
 Shapes: S slots, L positions, H key-value heads, Q queries per key-value head, K head size, E hidden, V vocabulary.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
@@ -20,12 +22,15 @@ from transformers import PreTrainedModel
 from oneshot.engines import Generation
 from oneshot.engines.noise import gumbel
 from oneshot.models import Policy
+from oneshot.prefixes import shared_prefixes
 
 SUPPORTED = ("qwen3", "qwen2", "llama")
 REFILL_BELOW = 7 / 8
 """Share of busy slots at which free ones are refilled: each refill costs a prefill, each idle slot a row of work."""
 PACK_BELOW = 3 / 4
 """Share of busy slots, with nothing left to refill, at which the busy ones are packed together."""
+DRAWN_AT_ONCE = 2**17
+"""Logits that are turned into tokens at one time: with their noise, as many as a core's cache holds."""
 
 
 class TorchEngine:
@@ -64,6 +69,8 @@ class _Decoding:
         num_rows = num_prompts * self.group_size
         self.decoder = _Decoder(policy.model)
         self.prompts, self.keys_R, self.end_id = prompts, keys_PG.flatten(), policy.end_id
+        self.prefix_P = shared_prefixes(prompts)
+        self.prefilled: dict[tuple[int, ...], list[Tensor]] = {}
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.tokens_RT = torch.zeros(num_rows, max_new_tokens, dtype=torch.int64)
         self.logprobs_RT = torch.zeros(num_rows, max_new_tokens)
@@ -111,14 +118,27 @@ class _Decoding:
         slots = torch.nonzero(self.rows_S < 0).flatten()[: len(rows)]
         self.next_row += len(rows)
         prompt_of_row = rows // self.group_size
-        first, last = int(prompt_of_row[0]), int(prompt_of_row[-1]) + 1
-        logits_PV, keys_values = self.decoder.prefill(self.prompts[first:last])
-        source = prompt_of_row - first
-        for cache, prefilled in zip(self.caches, keys_values, strict=True):
-            cache[slots, :, :, : prefilled.shape[2]] = prefilled[source].transpose(2, 3)
+        by_prefix = defaultdict(list)
+        for prompt in prompt_of_row.unique().tolist():
+            by_prefix[self.prefix_P[prompt]].append(prompt)
+        logits_of_prompt = {}
+        for prefix, prompts in by_prefix.items():
+            logits_PV, keys_values = self._prefill(prefix, prompts)
+            logits_of_prompt |= dict(zip(prompts, logits_PV, strict=True))
+            theirs, source = torch.nonzero(prompt_of_row[:, None] == torch.tensor(prompts), as_tuple=True)
+            for cache, prefilled in zip(self.caches, keys_values, strict=True):
+                cache[slots[theirs], :, :, : prefilled.shape[2]] = prefilled[source].transpose(2, 3)
         self.rows_S[slots] = rows
-        self.positions_S[slots] = torch.tensor([len(prompt) for prompt in self.prompts[first:last]])[source]
-        self._draw(slots, logits_PV[source])
+        self.positions_S[slots] = torch.tensor([len(self.prompts[prompt]) for prompt in prompt_of_row])
+        self._draw(slots, torch.stack([logits_of_prompt[prompt] for prompt in prompt_of_row.tolist()]))
+
+    def _prefill(self, prefix: tuple[int, ...], prompts: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """Logits after these prompts, which share `prefix`, and their keys and values."""
+        if prefix and prefix not in self.prefilled:
+            self.prefilled[prefix] = self.decoder.prefill([list(prefix)])[1]
+        return self.decoder.prefill(
+            [self.prompts[prompt][len(prefix) :] for prompt in prompts], self.prefilled.get(prefix)
+        )
 
     def _pack(self) -> None:
         """Nothing is left to admit: keep the busy slots only."""
@@ -138,14 +158,13 @@ class _Decoding:
         """Draw one token for each of these slots and free those that end."""
         rows = self.rows_S[slots]
         counts_B = self.lengths_R[rows]
-        logprobs_BV = torch.log_softmax(logits_BV.float() / (self.temperature or 1.0), dim=-1)
-        scores_BV = logprobs_BV
-        if self.temperature:
-            scores_BV = logprobs_BV + gumbel(self.keys_R[rows], counts_B, logits_BV.shape[1])
-        tokens_B = scores_BV.argmax(dim=-1)
+        at_once = max(1, DRAWN_AT_ONCE // logits_BV.shape[1])
+        parts = zip(logits_BV.split(at_once), rows.split(at_once), counts_B.split(at_once), strict=True)
+        drawn = [self._choose(logits, self.keys_R[row], count) for logits, row, count in parts]
+        tokens_B, logprobs_B, entropy_B = map(torch.cat, zip(*drawn, strict=True))
         self.tokens_RT[rows, counts_B] = tokens_B
-        self.logprobs_RT[rows, counts_B] = logprobs_BV.gather(1, tokens_B[:, None]).flatten()
-        self.entropy_R[rows] -= (logprobs_BV.exp() * logprobs_BV).sum(dim=-1)
+        self.logprobs_RT[rows, counts_B] = logprobs_B
+        self.entropy_R[rows] += entropy_B
         self.lengths_R[rows] += 1
         self.last_S[slots] = tokens_B
         ended_B = tokens_B == self.end_id
@@ -153,6 +172,16 @@ class _Decoding:
         finished_B = ended_B | (counts_B + 1 == self.max_new_tokens)
         self.rows_S[slots[finished_B]] = -1
         self.num_finished += int(finished_B.sum())
+
+    def _choose(self, logits_BV: Tensor, keys_B: Tensor, counts_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens drawn from these logits, their log-probs, and the entropy of what they were drawn from."""
+        logprobs_BV = torch.log_softmax(logits_BV.float() / (self.temperature or 1.0), dim=-1)
+        scores_BV = logprobs_BV
+        if self.temperature:
+            scores_BV = logprobs_BV + gumbel(keys_B, counts_B, logits_BV.shape[1])
+        tokens_B = scores_BV.argmax(dim=-1)
+        logprobs_B = logprobs_BV.gather(1, tokens_B[:, None]).flatten()
+        return tokens_B, logprobs_B, -(logprobs_BV.exp() * logprobs_BV).sum(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -190,18 +219,27 @@ class _Decoder:
         shape = (num_slots, self.num_heads, self.head_size, length)
         return [self.embedding.new_zeros(shape) for _ in range(2 * len(self.layers))]
 
-    def prefill(self, prompts: list[list[int]]) -> tuple[Tensor, list[Tensor]]:
-        """Logits after each prompt [P, V] and its keys and values [P, H, L, K] (garbage beyond its length)."""
+    def prefill(self, prompts: list[list[int]], prefix: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Logits after each prompt [P, V] and its keys and values [P, H, L, K] (garbage beyond its length).
+
+        `prefix`: the keys and values [1, H, L, K] of what stands before all of them; L then counts both.
+        """
         lengths_P = torch.tensor([len(prompt) for prompt in prompts])
-        longest = int(lengths_P.max())
+        longest, before = int(lengths_P.max()), prefix[0].shape[2] if prefix else 0
         tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
-        positions_PL = torch.arange(longest).expand(len(prompts), longest)
+        positions_PL = (before + torch.arange(longest)).expand(len(prompts), longest)
+        seen_LL = torch.ones(longest, before + longest, dtype=torch.bool).tril(before)
         keys_values = []
 
-        def attend(_, query_PHQLK, key_PHLK, value_PHLK):
+        def attend(layer, query_PHQLK, key_PHLK, value_PHLK):
+            if prefix:
+                key_PHLK, value_PHLK = (
+                    torch.cat((shared.expand(len(prompts), -1, -1, -1), own), dim=2)
+                    for shared, own in zip(prefix[2 * layer : 2 * layer + 2], (key_PHLK, value_PHLK), strict=True)
+                )
             keys_values.extend((key_PHLK, value_PHLK))
             key, value = key_PHLK[:, :, None], value_PHLK[:, :, None]
-            return F.scaled_dot_product_attention(query_PHQLK, key, value, is_causal=True)
+            return F.scaled_dot_product_attention(query_PHQLK, key, value, attn_mask=seen_LL)
 
         hidden_PLE = self._body(tokens_PL, positions_PL, attend)
         return self._logits(hidden_PLE[torch.arange(len(prompts)), lengths_P - 1]), keys_values

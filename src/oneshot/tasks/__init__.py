@@ -11,7 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,17 +44,30 @@ class Problem:
 class Task(ABC):
     """What a task must offer."""
 
-    name: ClassVar[str]
-    ways: ClassVar[dict[str, str]]
+    name: str
+    ways: ClassVar[dict[str, str]] = {}
     """The ways to answer: name -> opening, the text a completion of that way begins with."""
-    words: ClassVar[tuple[str, ...]] = ()
-    """Words of its prompts and completions that a from-scratch policy has as single tokens."""
-    largest_number: ClassVar[int] = 9
-    """Numbers up to this one are single tokens (9 or 99)."""
 
     @abstractmethod
     def draw(self, rng: random.Random) -> Problem:
         """One random problem."""
+
+    @abstractmethod
+    def verify(self, problem: Problem, completion: str) -> Verdict:
+        """The binary verifier, with partial credit where the task has any."""
+
+    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+        """The verdict on every (problem, completion), in order."""
+        return [self.verify(*pair) for pair in pairs]
+
+
+class TaughtTask(Task):
+    """A task that a from-scratch policy is raised on: it also knows how its problems are answered."""
+
+    words: ClassVar[tuple[str, ...]] = ()
+    """Words of its prompts and completions that a from-scratch policy has as single tokens."""
+    largest_number: ClassVar[int] = 9
+    """Numbers up to this one are single tokens (9 or 99)."""
 
     @abstractmethod
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
@@ -68,22 +81,17 @@ class Task(ABC):
         """How hard the problem looks, 0 to 1: decides how often each way is taken in the pretraining mixture."""
         return 0.0
 
-    @abstractmethod
-    def verify(self, problem: Problem, completion: str) -> Verdict:
-        """The binary verifier, with partial credit where the task has any."""
-
-    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
-        """The verdict on every (problem, completion), in order."""
-        return [self.verify(*pair) for pair in pairs]
-
 
 def get_task(name: str, **settings) -> Task:
     """The task of that name with its settings from the config."""
+    from oneshot.tasks.addition import Addition
     from oneshot.tasks.arithmetic import Arithmetic
+    from oneshot.tasks.gym import FAMILIES, GymTask
     from oneshot.tasks.programs import Programs
     from oneshot.tasks.sorting import Sorting
 
-    tasks = {task.name: task for task in (Arithmetic, Programs, Sorting)}
+    tasks = {task.name: task for task in (Addition, Arithmetic, Programs, Sorting)}
+    tasks |= {family: partial(GymTask, family) for family in FAMILIES}
     if name not in tasks:
         raise ValueError(f"unknown task '{name}': expected one of {', '.join(sorted(tasks))}")
     return tasks[name](**settings)
@@ -105,6 +113,13 @@ def draw_problems(task: Task, buckets: tuple[int, int], count: int, seed: int) -
         if buckets[0] <= problem.bucket < buckets[1]:
             problems.setdefault(problem.id, problem)
     return list(problems.values())
+
+
+def draw_in_turn(tasks: list[Task], buckets: tuple[int, int], count: int, seed: int) -> list[Problem]:
+    """`count` problems of several tasks, one of each in turn, drawn as `draw_problems` draws them."""
+    share = -(-count // len(tasks))
+    drawn = [draw_problems(task, buckets, share, seed) for task in tasks]
+    return [problem for turn in zip(*drawn, strict=True) for problem in turn][:count]
 
 
 def save_problems(problems: list[Problem], path: str | Path) -> None:

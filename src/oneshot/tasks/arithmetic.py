@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import ClassVar
 
-from oneshot.tasks import Problem, Task
+from oneshot.tasks import Problem, TaughtTask
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
 
 
 @dataclass(frozen=True)
-class Arithmetic(Task):
+class Arithmetic(TaughtTask):
     num_terms: int = 4
     largest: int = 99
     """No number and no partial sum exceeds it, none is negative."""

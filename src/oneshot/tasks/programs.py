@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-from oneshot.tasks import Problem, Task
+from oneshot.tasks import Problem, TaughtTask
 from oneshot.verifiers import Status, Verdict
 from oneshot.verifiers.code import ProgramTest, shared_verifier
 from oneshot.verifiers.partial_credit import passed_credit
@@ -48,7 +48,7 @@ LENGTHS = (3, 8)
 
 
 @dataclass(frozen=True)
-class Programs(Task):
+class Programs(TaughtTask):
     min_length: int = 4
     max_length: int = 5
     num_examples: int = 3

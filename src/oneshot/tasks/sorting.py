@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oneshot.tasks import Problem, Task
+from oneshot.tasks import Problem, TaughtTask
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_final_answer
 
@@ -16,7 +16,7 @@ LETTERS = "abcdefghijklmnop"
 
 
 @dataclass(frozen=True)
-class Sorting(Task):
+class Sorting(TaughtTask):
     min_letters: int = 4
     max_letters: int = 6
 

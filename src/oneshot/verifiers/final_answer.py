@@ -1,7 +1,9 @@
-"""The plain answer format of the from-scratch tasks: free work, one `;`, the answer, nothing after it.
+"""Plain answer formats, compared as text: `07` is not `7`.
 
-Strict on purpose: the answer is compared as text (`07` is not `7`), a second `;` makes the completion
-unparsable, and so does an empty answer. What stands before the `;` is not read.
+Marked, that of the from-scratch tasks: free work, one `;`, the answer, nothing after it. A second `;` makes the
+completion unparsable, and so does an empty answer. What stands before the `;` is not read.
+
+Bare, that of pretrained models shown how: the answer and nothing else, blanks around it aside.
 """
 
 from oneshot.verifiers import Status, Verdict
@@ -15,3 +17,11 @@ def verify_final_answer(completion: str, answer: str) -> Verdict:
     if len(parts) != 2 or not parts[1].isalnum():
         return Verdict(Status.UNPARSABLE)
     return Verdict(Status.CORRECT if parts[1] == answer else Status.WRONG)
+
+
+def verify_bare_answer(completion: str, answer: str) -> Verdict:
+    """Correct, wrong, or (anything but one word) unparsable."""
+    words = completion.split()
+    if len(words) != 1:
+        return Verdict(Status.UNPARSABLE)
+    return Verdict(Status.CORRECT if words[0] == answer else Status.WRONG)

@@ -1,0 +1,51 @@
+"""Families of reasoning-gym, for pretrained models: its questions, an exact scorer of our own.
+
+Its scorers pay some wrong answers (a gold answer within a longer text, floors for the right format) and, in some
+families, evaluate what the model wrote as code. Ours reads one word and compares it. The families here are those whose
+answers are one word, the only right one, and that a small model answers now and then.
+"""
+
+import random
+from functools import cached_property
+
+from oneshot.tasks import Problem, Task
+from oneshot.verifiers import Verdict
+from oneshot.verifiers.final_answer import verify_bare_answer
+
+FAMILIES = (
+    "basic_arithmetic",
+    "chain_sum",
+    "gcd",
+    "lcm",
+    "leg_counting",
+    "letter_counting",
+    "number_sequence",
+    "products",
+    "simple_equations",
+    "spell_backward",
+)
+ITEMS = 10**6
+"""Of one family's stream; which of them a problem set holds is decided by `draw_problems`."""
+
+
+class GymTask(Task):
+    """One family with its settings, those of the dataclass that reasoning-gym configures it by."""
+
+    def __init__(self, family: str, **settings):
+        self.name, self.settings = family, settings
+
+    @cached_property
+    def items(self):
+        from reasoning_gym import create_dataset  # slow to import, and wanted where problems are made alone
+
+        try:
+            return create_dataset(self.name, seed=0, size=ITEMS, **self.settings)
+        except (TypeError, AssertionError) as error:
+            raise ValueError(f"tasks.{self.name}: {error}") from error
+
+    def draw(self, rng: random.Random) -> Problem:
+        item = self.items[rng.randrange(ITEMS)]
+        return Problem(self.name, item["question"].strip(), item["answer"])
+
+    def verify(self, problem: Problem, completion: str) -> Verdict:
+        return verify_bare_answer(completion, problem.answer)
