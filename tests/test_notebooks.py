@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import snakemake
+from conftest import WITH_SMOLLM2, snakemake
 from papermill import inspect_notebook
 
 from oneshot.provenance import check_parameters
@@ -65,7 +65,9 @@ def test_a_mistyped_parameter_is_refused(path):
         check_parameters(path, known | {"shrad"})
 
 
-@pytest.mark.parametrize("experiment", ["smoke", "laptop"])
+@pytest.mark.parametrize(
+    "experiment", ["smoke", "laptop", pytest.param("smollm2", marks=[pytest.mark.slow, WITH_SMOLLM2])]
+)
 def test_the_whole_dag_can_be_built(experiment):
     """A dry run: every rule finds its inputs, and every notebook knows the parameters it is passed."""
     arguments = ["--dry-run", "--quiet", "--nolock", "--forceall", "--configfile", f"config/{experiment}.yaml"]

@@ -1,0 +1,61 @@
+"""Tasks for pretrained models: bare answers, and families of reasoning-gym."""
+
+import random
+
+import pytest
+
+from oneshot.tasks import Problem, draw_in_turn, draw_problems, get_task
+from oneshot.tasks.gym import FAMILIES
+from oneshot.verifiers import Status
+
+pytest.importorskip("reasoning_gym")
+
+
+@pytest.mark.parametrize(
+    ("completion", "status"),
+    [
+        ("17\n", Status.CORRECT),
+        (" 17 ", Status.CORRECT),
+        ("017", Status.WRONG),
+        ("17.", Status.WRONG),
+        ("71", Status.WRONG),
+        ("", Status.UNPARSABLE),
+        ("\n", Status.UNPARSABLE),
+        ("17 17", Status.UNPARSABLE),
+        ("it is 17", Status.UNPARSABLE),
+        ("1 2 3 16 17", Status.UNPARSABLE),
+    ],
+)
+@pytest.mark.parametrize("task", ["addition", "chain_sum"])
+def test_only_the_bare_answer_is_paid(task, completion, status):
+    assert get_task(task).verify(Problem(task, "42 - 25 =", "17"), completion).status is status
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_the_same_everywhere_and_has_one_word_answers(family):
+    one, other = (draw_problems(get_task(family), (0, 50), 20, seed=3) for _ in range(2))
+    assert one == other
+    assert all(problem.task == family and len(problem.answer.split()) == 1 for problem in one)
+    assert all(get_task(family).verify(problem, problem.answer).reward == 1 for problem in one)
+
+
+def test_sums_are_right():
+    task, rng = get_task("addition", digits=3), random.Random(0)
+    for problem in [task.draw(rng) for _ in range(50)]:
+        one, other = problem.prompt.removesuffix(" =").split(" + ")
+        assert len(one) == len(other) == 3
+        assert int(one) + int(other) == int(problem.answer)
+
+
+def test_tasks_take_turns_and_a_smaller_count_is_a_beginning():
+    tasks = [get_task("addition"), get_task("gcd"), get_task("products")]
+    drawn = draw_in_turn(tasks, (0, 60), 10, seed=1)
+    assert [problem.task for problem in drawn] == ["addition", "gcd", "products"] * 3 + ["addition"]
+    assert draw_in_turn(tasks, (0, 60), 4, seed=1) == drawn[:4]
+
+
+def test_a_family_refuses_settings_by_name():
+    with pytest.raises(ValueError, match=r"tasks\.gcd: .*'digits'"):
+        draw_problems(get_task("gcd", digits=2), (0, 100), 1, seed=0)
+    with pytest.raises(ValueError, match=r"tasks\.gcd: min_value must be positive"):
+        draw_problems(get_task("gcd", min_value=-1), (0, 100), 1, seed=0)
