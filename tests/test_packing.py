@@ -37,14 +37,14 @@ ARCHITECTURES = {
 }
 
 
-def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), longest=6):
+def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), longest=6, different_tokens=40):
     """Groups of any size, prompts of any length, completions down to a single token."""
     rng = np.random.default_rng(seed)
     rows = []
     for problem, (size, length) in enumerate(zip(group_sizes, prompt_lengths, strict=True)):
         prompt = rng.integers(0, 40, length)
         for sample in range(size):
-            tokens = rng.integers(0, 40, rng.integers(1, longest + 1))
+            tokens = rng.integers(0, different_tokens, rng.integers(1, longest + 1))
             rows.append({"problem_id": problem, "sample_id": sample, "prompt_tokens": prompt, "tokens": tokens})
     return pd.DataFrame(rows)
 
@@ -70,7 +70,7 @@ def test_log_probs_and_gradient_are_those_of_one_token_at_a_time(name, prompt_le
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("alone", [(), (2,)])
+@pytest.mark.parametrize("alone", [(), (2,), (0,)])
 def test_beginnings_that_prompts_share_are_fed_once_and_change_nothing(name, alone):
     """Two beginnings of different lengths, and a prompt with none or one that nothing shares."""
     rollouts = random_rollouts(group_sizes=(3, 1, 4, 2, 3), prompt_lengths=(5, 7, 5, 1, 3))
@@ -82,10 +82,25 @@ def test_beginnings_that_prompts_share_are_fed_once_and_change_nothing(name, alo
     check_against_one_token_at_a_time(build(name), rollouts)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_rollouts_of_a_group_share_is_fed_once_and_changes_nothing(name):
+    """Two different tokens: rollouts that are equal, that begin alike, and that are beginnings of others."""
+    rollouts = random_rollouts(group_sizes=(30, 1, 12), different_tokens=2)
+    layout = pack(rollouts)
+    beginnings, pairs = set(), set()
+    for row in rollouts.itertuples():
+        tokens = tuple(row.tokens)
+        beginnings |= {(row.problem_id, tokens[:stop]) for stop in range(1, len(tokens))}
+        pairs |= {(row.problem_id, tokens[:stop]) for stop in range(1, len(tokens) + 1)}
+    assert len(layout.tokens_T) == 5 + 7 + 5 + len(beginnings) < 5 + 7 + 5 + sum(map(len, rollouts.tokens)) / 2
+    assert len(layout.targets_Q) == len(pairs)
+    check_against_one_token_at_a_time(build(name), rollouts)
+
+
 def check_against_one_token_at_a_time(policy, rollouts):
     layout = pack(rollouts)
     logits = policy.model.lm_head(packed_hidden(policy, layout))
-    logprobs = logits.log_softmax(-1).gather(1, layout.targets_C[:, None])[:, 0]
+    logprobs = logits.log_softmax(-1).gather(1, layout.targets_Q[:, None])[layout.different_C, 0]
     by_hand = [
         logprob_by_hand(policy, row.prompt_tokens.tolist(), row.tokens.tolist(), 1.0) for row in rollouts.itertuples()
     ]
@@ -104,7 +119,8 @@ def test_a_prompt_is_fed_once_and_the_last_token_never():
     rollouts = random_rollouts()
     layout = pack(rollouts)
     assert len(layout.tokens_T) == 5 + 7 + 5 + sum(len(tokens) - 1 for tokens in rollouts.tokens)
-    assert layout.targets_C.tolist() == np.concatenate(rollouts.tokens.to_numpy()).tolist()
+    targets_C = layout.targets_Q[layout.different_C]
+    assert targets_C.tolist() == np.concatenate(rollouts.tokens.to_numpy()).tolist()
     assert torch.bincount(layout.rows_C).tolist() == rollouts.tokens.map(len).tolist()
 
 
@@ -118,8 +134,8 @@ def test_the_model_is_left_as_it_was():
 def test_completions_of_one_token_need_no_completion_slice():
     rollouts = random_rollouts(longest=1)
     layout = pack(rollouts)
-    assert layout.completions == []
-    assert packed_hidden(build("llama"), layout).shape == (len(rollouts), 16)
+    assert len(layout.slices) == 1
+    assert packed_hidden(build("llama"), layout).shape == (len(layout.targets_Q), 16)
 
 
 def test_a_sliding_window_that_is_too_short_is_refused():

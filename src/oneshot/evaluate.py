@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from oneshot.engines import Engine
-from oneshot.gradient import CHUNK_TOKENS, completion_states, group_chunks
+from oneshot.gradient import CHUNK_TOKENS, group_chunks
 from oneshot.models import Policy
+from oneshot.packing import pack, packed_hidden
 from oneshot.sampling import draw_rollouts, rates
 from oneshot.tasks import Problem
 
@@ -93,17 +94,20 @@ def sequence_kl(
     expectation over the policy's rollouts is the KL between the distributions of whole completions).
     """
     kl = torch.zeros(len(rollouts), dtype=torch.float64)
+    at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
     for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
-        hidden_CE, rows_C = completion_states(policy, rollouts.iloc[chunk])
-        other_CE, _ = completion_states(other, rollouts.iloc[chunk])
-        at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
-        for part in torch.arange(len(rows_C)).split(at_once):
-            log_p_CV = _log_softmax(policy, hidden_CE[part], temperature)
-            log_q_CV = _log_softmax(other, other_CE[part], temperature)
-            kl_C = (log_p_CV.exp() * (log_p_CV - log_q_CV)).sum(dim=-1)
-            kl.index_add_(0, torch.from_numpy(chunk)[rows_C[part]], kl_C)
+        layout = pack(rollouts.iloc[chunk]).to(policy.model.device)
+        states = zip(*(packed_hidden(each, layout).split(at_once) for each in (policy, other)), strict=True)
+        kl_Q = torch.cat([_token_kl(policy, other, *hidden, temperature) for hidden in states])
+        kl.index_add_(0, torch.from_numpy(chunk)[layout.rows_C.cpu()], kl_Q[layout.different_C].cpu())
     return kl
 
 
-def _log_softmax(policy: Policy, hidden_CE: Tensor, temperature: float) -> Tensor:
-    return torch.log_softmax(policy.model.lm_head(hidden_CE).double() / temperature, dim=-1)
+def _token_kl(policy: Policy, other: Policy, hidden_QE: Tensor, other_QE: Tensor, temperature: float) -> Tensor:
+    """KL between the next-token distributions of both policies at these hidden states: nats, FP64 [Q]."""
+    log_p_QV, log_q_QV = _log_softmax(policy, hidden_QE, temperature), _log_softmax(other, other_QE, temperature)
+    return (log_p_QV.exp() * (log_p_QV - log_q_QV)).sum(dim=-1)
+
+
+def _log_softmax(policy: Policy, hidden_QE: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(policy.model.lm_head(hidden_QE).double() / temperature, dim=-1)

@@ -30,7 +30,7 @@ from torch.nn import Module
 from oneshot.block_sums import Gradient, GradientBuilder
 from oneshot.directions import Direction
 from oneshot.models import Policy
-from oneshot.packing import pack, packed_hidden
+from oneshot.packing import branches, pack, packed_hidden
 from oneshot.rollouts import digest, num_groups
 
 CHUNK_TOKENS = 3072
@@ -155,7 +155,7 @@ def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) 
     """Row numbers of the chosen rollouts, group by group, in chunks of at most `chunk_tokens` tokens when packed.
 
     Groups of similar prompt and completion lengths come together. A group too large for a chunk is cut, its prompt
-    fed once in each part; a single rollout that is too large is a chunk by itself.
+    fed once in each part; a single rollout that is too large is a chunk by itself. What rollouts share counts once.
     """
     rows = np.flatnonzero(chosen)
     if not len(rows):
@@ -168,22 +168,33 @@ def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) 
             "row": rows,
         }
     )
-    groups = frame.groupby("problem", sort=False).agg(
-        prompt=("prompt", "first"), longest=("fed", "max"), fed=("fed", list), rows=("row", list)
+    completions = [np.asarray(tokens[:-1]) for tokens in rollouts.tokens.iloc[rows]]
+    order, shared = branches(completions, pd.factorize(frame.problem)[0])
+    groups = (
+        frame.assign(added=frame.fed - shared)
+        .iloc[order]
+        .groupby("problem", sort=False)
+        .agg(
+            prompt=("prompt", "first"),
+            longest=("fed", "max"),
+            fed=("fed", list),
+            added=("added", list),
+            rows=("row", list),
+        )
     )
     chunk: list[int] = []
     tokens = 0
     for group in groups.sort_values(["prompt", "longest"], kind="stable").itertuples():
-        if chunk and tokens + group.prompt + sum(group.fed) > chunk_tokens:
+        if chunk and tokens + group.prompt + sum(group.added) > chunk_tokens:
             yield np.array(chunk)
             chunk, tokens = [], 0
         tokens += group.prompt
-        for row, fed in zip(group.rows, group.fed, strict=True):
-            if tokens + fed > chunk_tokens and chunk:
+        for row, fed, added in zip(group.rows, group.fed, group.added, strict=True):
+            if tokens + added > chunk_tokens and chunk:
                 yield np.array(chunk)
-                chunk, tokens = [], group.prompt
+                chunk, tokens, added = [], group.prompt, fed
             chunk.append(row)
-            tokens += fed
+            tokens += added
     yield np.array(chunk)
 
 
@@ -194,18 +205,13 @@ def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -
     [C, V] never exists.
     """
     layout, head = pack(rollouts).to(policy.model.device), policy.model.lm_head
-    hidden_CE = packed_hidden(policy, layout) / temperature
+    hidden_QE = packed_hidden(policy, layout) / temperature
     if head.out_features <= SMALL_VOCABULARY:
-        return -F.cross_entropy(head(hidden_CE), layout.targets_C, reduction="none"), layout.rows_C
-    chunking = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS)
-    losses_C = F.linear_cross_entropy(hidden_CE, head.weight, layout.targets_C, reduction="none", options=chunking)
-    return -losses_C, layout.rows_C
-
-
-def completion_states(policy: Policy, rollouts: pd.DataFrame) -> tuple[Tensor, Tensor]:
-    """Hidden states [C, E] that predict the completion tokens of `rollouts`, and the row of each [C]."""
-    layout = pack(rollouts).to(policy.model.device)
-    return packed_hidden(policy, layout), layout.rows_C
+        losses_Q = F.cross_entropy(head(hidden_QE), layout.targets_Q, reduction="none")
+    else:
+        chunking = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS)
+        losses_Q = F.linear_cross_entropy(hidden_QE, head.weight, layout.targets_Q, reduction="none", options=chunking)
+    return -losses_Q.index_select(0, layout.different_C), layout.rows_C
 
 
 def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:

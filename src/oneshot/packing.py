@@ -1,20 +1,25 @@
-r"""Rollouts of one prompt share its forward and backward pass, and nothing is padded but attention's inner products.
+r"""Rollouts of one prompt share its forward and backward pass, and all that they have in common; nothing is padded but
+attention's inner products.
 
 A chunk is laid out in one row of T tokens: what several prompts begin with once, the rest of each group's prompt once,
-then every completion without its last token, which predicts nothing. Embedding, projections, norms and MLP run on the
-packed row. In attention the row is taken apart: each beginning attends to itself; prompts to their beginning and
-themselves; completions, in slices of similar length, to all of their prompt and themselves.
+then every completion from where it leaves those already there, without its last token, which predicts nothing. A group
+is so a tree, whose branches part where its rollouts do; equal rollouts are one branch. Embedding, projections, norms
+and MLP run on the packed row. In attention the row is taken apart: each beginning attends to itself; prompts to their
+beginning and themselves; completions, whole and in slices of similar length, to all of their prompt and themselves.
 
-    packed row      [beginnings][prompt₁ prompt₂ …][completions of slice 1 …][slice 2 …]
+    packed row      [beginnings][prompt₁ prompt₂ …][branches of slice 1 …][slice 2 …]
     who sees whom   what stands before it in its own sequence, whole; then itself, causally
 
 The first token of every completion is predicted by its prompt's last position, so G log-probs hang on one hidden
-state. Goes through `transformers`' attention registry: one code path for Qwen3, Qwen2, Llama and OLMo, none forked.
+state; rollouts that went the same way to the same token have one log-prob between them. Goes through `transformers`'
+attention registry: one code path for Qwen3, Qwen2, Llama and OLMo, none forked.
 
-Shapes: T packed tokens, P groups, R rollouts, C completion tokens, H heads, D head dimension, E hidden, V vocabulary.
+Shapes: T packed tokens, P groups, R rollouts, C completion tokens, Q different ones (position and token), H heads,
+D head dimension, E hidden, V vocabulary.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -33,17 +38,19 @@ NUM_SLICES = 8
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows of similar length in a packed row, padded on the right for attention."""
+    """Sequences of similar length in a packed row, padded on the right for attention."""
 
-    positions_RL: Tensor
-    """Where in the packed row each token stands; padding repeats the row's last token."""
     valid_RL: Tensor
+    """Tokens; the others are padding."""
+    above: int | None
+    """The slice that its rows continue, by its place in the layout. None: they continue no other."""
     owners_R: Tensor | None
-    """The row, of beginnings for a prompt and of prompts for a completion, that each row continues; None: no other."""
+    """The row of that slice which each row continues."""
+    mask_R1LM: Tensor | None
+    """Who may be seen: the real tokens of what stands before, oneself causally. None: oneself only."""
 
     def to(self, device: torch.device) -> "Slice":
-        owners_R = None if self.owners_R is None else self.owners_R.to(device)
-        return Slice(self.positions_RL.to(device), self.valid_RL.to(device), owners_R)
+        return Slice(*(value.to(device) if isinstance(value, Tensor) else value for value in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -53,70 +60,88 @@ class Layout:
     tokens_T: Tensor
     positions_T: Tensor
     """Position of each token in its own sequence."""
-    beginnings: Slice | None
-    """Of the prompts that share one, a row each; an empty row for those that share none. None if no prompt does."""
-    prompts: Slice
-    completions: list[Slice]
-    predictors_C: Tensor
-    """The packed position whose hidden state predicts each completion token, rollout by rollout."""
-    targets_C: Tensor
+    slices: list[Slice]
+    """What prompts share, a row each (an empty one for those that share nothing), if any do; prompts; completions."""
+    gathered_A: Tensor
+    """Where in the packed row each token of all slices stands, row by row; padding repeats the row's last token."""
+    kept_T: Tensor
+    """Which of the slices' tokens each packed token is: one of those that stand for it in several rows."""
+    predictors_Q: Tensor
+    """The packed position whose hidden state predicts each different completion token."""
+    targets_Q: Tensor
+    different_C: Tensor
+    """Which of the different ones each completion token is, rollout by rollout."""
     rows_C: Tensor
     """The row of the rollout table that each completion token belongs to."""
 
     def to(self, device: torch.device) -> "Layout":
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor | Slice)}
-        completions = [part.to(device) for part in self.completions]
-        return Layout(**{"beginnings": None, **moved}, completions=completions)
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Layout(**moved, slices=[part.to(device) for part in self.slices])
+
+
+def branches(sequences: list[np.ndarray], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order in which each sequence of a group follows the one it shares most with, and how many tokens it shares.
+
+    The order is the lexicographic one within each group: what a sequence does not share with the one before it, it
+    shares with none before it. The second array is in the order of `sequences`.
+    """
+    keys = [sequence.astype(">i4").tobytes() for sequence in sequences]
+    order = sorted(range(len(sequences)), key=lambda row: (groups[row], keys[row]))
+    shared = np.zeros(len(sequences), dtype=np.int64)
+    for before, row in pairwise(order):
+        if groups[before] == groups[row]:
+            shared[row] = _common(sequences[before], sequences[row])
+    return np.array(order), shared
 
 
 def pack(rollouts: pd.DataFrame) -> Layout:
-    """Lay out rollouts, rows of a group standing together; a group's prompt, and what prompts share, is fed once."""
-    completions = rollouts.tokens.to_numpy()
+    """Lay out rollouts, rows of a group standing together; whatever several of them begin with is fed once."""
+    completions = [np.asarray(tokens, dtype=np.int64) for tokens in rollouts.tokens]
     starts = np.flatnonzero(np.r_[True, np.diff(rollouts.problem_id.to_numpy()) != 0])
     prompts = [np.asarray(prompt) for prompt in rollouts.prompt_tokens.iloc[starts]]
+    prompt_of = np.repeat(np.arange(len(prompts)), np.diff(np.r_[starts, len(rollouts)]))
     shared = shared_prefixes([prompt.tolist() for prompt in prompts])
     beginnings = list(dict.fromkeys(shared))
-    of_prompt = np.array([beginnings.index(beginning) for beginning in shared])
-    of_rollout = np.repeat(np.arange(len(prompts)), np.diff(np.r_[starts, len(rollouts)]))
-    shared_lengths = np.array([len(beginning) for beginning in beginnings])
-    lengths = np.array([len(prompt) for prompt in prompts])
-    fed = np.array([len(completion) - 1 for completion in completions])
+    beginning_of = np.array([beginnings.index(beginning) for beginning in shared])
 
-    starts_B = np.cumsum(shared_lengths) - shared_lengths
-    rests = lengths - shared_lengths[of_prompt]
-    starts_P = shared_lengths.sum() + np.cumsum(rests) - rests
-    by_length = np.argsort(fed, kind="stable")
-    by_length = by_length[fed[by_length] > 0]
-    starts_R = np.zeros(len(rollouts), dtype=np.int64)
-    starts_R[by_length] = shared_lengths.sum() + rests.sum() + np.cumsum(fed[by_length]) - fed[by_length]
-
-    sequences = [
-        *((beginning, 0) for beginning in beginnings),
-        *(
-            (prompt[length - rest :], length - rest)
-            for prompt, length, rest in zip(prompts, lengths, rests, strict=True)
-        ),
-        *((completions[row][:-1], lengths[of_rollout[row]]) for row in by_length),
+    row = _PackedRow()
+    of_beginnings = [row.add(beginning, 0) for beginning in beginnings]
+    of_prompts = [
+        row.add(prompt[len(beginning) :], len(beginning)) for prompt, beginning in zip(prompts, shared, strict=True)
     ]
-    last_of_prompt = (starts_P + rests - 1)[of_rollout]
-    of_row = zip(last_of_prompt, starts_R, fed, strict=True)
-    predictors = [np.r_[last, start + np.arange(count)] for last, start, count in of_row]
-    slices = [part for part in np.array_split(by_length, NUM_SLICES) if len(part)]
-    any_shared = shared_lengths.any()
+    fed = np.array([len(completion) - 1 for completion in completions])
+    order, parts_at = branches([completion[:-1] for completion in completions], prompt_of)
+    by_length = [one for one in np.argsort(fed, kind="stable") if fed[one] > parts_at[one]]
+    branch_of = {
+        one: row.add(completions[one][parts_at[one] : -1], len(prompts[prompt_of[one]]) + parts_at[one])
+        for one in by_length
+    }
+    paths = _paths(branch_of, order, parts_at)
+
+    slices = _Slices()
+    continued = (slices.add(of_beginnings), beginning_of) if any(beginnings) else ()
+    asked = slices.add(of_prompts, *continued)
+    for part in np.array_split(by_length, NUM_SLICES):
+        if len(part):
+            slices.add([paths[one] for one in part], asked, prompt_of[part])
+    predictors = [np.r_[of_prompts[prompt][-1], path] for prompt, path in zip(prompt_of, paths, strict=True)]
+    pairs = np.stack([np.concatenate(predictors), np.concatenate(completions)])
+    different, different_of = np.unique(_as_one_number(pairs), return_index=True, return_inverse=True)[1:]
     return Layout(
-        tokens_T=_tensor(np.concatenate([tokens for tokens, _ in sequences])),
-        positions_T=_tensor(np.concatenate([start + np.arange(len(tokens)) for tokens, start in sequences])),
-        beginnings=_slice(starts_B, shared_lengths, None) if any_shared else None,
-        prompts=_slice(starts_P, rests, of_prompt if any_shared else None),
-        completions=[_slice(starts_R[part], fed[part], of_rollout[part]) for part in slices],
-        predictors_C=_tensor(np.concatenate(predictors)),
-        targets_C=_tensor(np.concatenate(completions)),
+        tokens_T=_tensor(np.concatenate(row.tokens)),
+        positions_T=_tensor(np.concatenate(row.positions)),
+        slices=slices.parts,
+        gathered_A=_tensor(np.concatenate(slices.gathered)),
+        kept_T=slices.kept(),
+        predictors_Q=_tensor(pairs[0, different]),
+        targets_Q=_tensor(pairs[1, different]),
+        different_C=_tensor(different_of),
         rows_C=_tensor(np.repeat(np.arange(len(rollouts)), fed + 1)),
     )
 
 
 def packed_hidden(policy: Policy, layout: Layout) -> Tensor:
-    """The hidden state [C, E] that predicts each completion token."""
+    """The hidden state [Q, E] that predicts each different completion token."""
     config = policy.model.config
     usual = config._attn_implementation
     config._attn_implementation = NAME
@@ -126,7 +151,7 @@ def packed_hidden(policy: Policy, layout: Layout) -> Tensor:
         ).last_hidden_state
     finally:
         config._attn_implementation = usual
-    return hidden_1TE[0, layout.predictors_C]
+    return hidden_1TE[0].index_select(0, layout.predictors_Q)
 
 
 def shared_prefix_attention(
@@ -144,54 +169,99 @@ def shared_prefix_attention(
     """The attention function that `transformers` calls in every layer: [1, T, H, D], and no weights."""
     if sliding_window and int(layout.positions_T.max()) >= sliding_window:
         raise ValueError(f"a rollout is longer than the model's sliding window of {sliding_window} tokens")
-    query_THD, key_THD, value_THD = (tensor[0].transpose(0, 1) for tensor in (query_1HTD, key_1HTD, value_1HTD))
-    grouped = query_THD.shape[1] != key_THD.shape[1]
-    outputs = []
-
-    def attend(part: Slice, before: list[tuple[Sight, Tensor]]) -> Sight:
-        own = Sight(key_THD[part.positions_RL], value_THD[part.positions_RL], part.valid_RL)
-        keys = torch.cat([*(seen.keys[rows] for seen, rows in before), own.keys], dim=1)
-        values = torch.cat([*(seen.values[rows] for seen, rows in before), own.values], dim=1)
-        mask = {"attn_mask": _mask(part, before)} if before else {"is_causal": True}
-        queries = query_THD[part.positions_RL].transpose(1, 2)
+    sizes = [part.valid_RL.numel() for part in layout.slices]
+    queries, keys, values = (  # of all slices at once: each by itself would cost the backward pass a row of zeros
+        tensor[0].transpose(0, 1).index_select(0, layout.gathered_A).split(sizes)
+        for tensor in (query_1HTD, key_1HTD, value_1HTD)
+    )
+    grouped = query_1HTD.shape[1] != key_1HTD.shape[1]
+    seen, outputs = [], []
+    for part, *own in zip(layout.slices, queries, keys, values, strict=True):
+        query, key, value = (tensor.unflatten(0, part.valid_RL.shape) for tensor in own)
+        if part.above is not None:
+            before = (tensor.index_select(0, part.owners_R) for tensor in seen[part.above])
+            key, value = (torch.cat(both, dim=1) for both in zip(before, (key, value), strict=True))
+        seen.append((key, value))
+        mask = {"is_causal": True} if part.mask_R1LM is None else {"attn_mask": part.mask_R1LM}
         out_RHLD = F.scaled_dot_product_attention(
-            queries, keys.transpose(1, 2), values.transpose(1, 2), scale=scaling, enable_gqa=grouped, **mask
+            *(tensor.transpose(1, 2) for tensor in (query, key, value)), scale=scaling, enable_gqa=grouped, **mask
         )
-        outputs.append(out_RHLD.transpose(1, 2)[part.valid_RL])
-        return own
-
-    above = []
-    if layout.beginnings:
-        above = [(attend(layout.beginnings, []), layout.prompts.owners_R)]
-    prompts = attend(layout.prompts, above)
-    for part in layout.completions:
-        attend(part, [*((seen, rows[part.owners_R]) for seen, rows in above), (prompts, part.owners_R)])
-    return torch.cat(outputs)[None], None
+        outputs.append(out_RHLD.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).index_select(0, layout.kept_T)[None], None
 
 
-@dataclass(frozen=True)
-class Sight:
-    """What rows that continue a slice see of it."""
+class _PackedRow:
+    """Sequences set one behind the other."""
 
-    keys: Tensor
-    values: Tensor
-    valid_RL: Tensor
+    def __init__(self):
+        self.tokens, self.positions, self.length = [], [], 0
 
-
-def _mask(part: Slice, before: list[tuple[Sight, Tensor]]) -> Tensor:
-    """Who may be seen: the real tokens of what stands before, oneself causally. [R or 1, 1, L, before + L]."""
-    length = part.positions_RL.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=part.positions_RL.device).tril()
-    alike = all(bool(seen.valid_RL.all()) for seen, _ in before)
-    valid = torch.cat([seen.valid_RL[:1] if alike else seen.valid_RL[rows] for seen, rows in before], dim=1)
-    return torch.cat([valid[:, None].expand(-1, length, -1), causal.expand(len(valid), -1, -1)], dim=2)[:, None]
+    def add(self, tokens: np.ndarray, first_position: int) -> np.ndarray:
+        """Where these tokens, the first at that position of its own sequence, now stand."""
+        steps = np.arange(len(tokens))
+        self.tokens.append(tokens)
+        self.positions.append(first_position + steps)
+        self.length += len(tokens)
+        return self.length - len(tokens) + steps
 
 
-def _slice(begins: np.ndarray, lengths: np.ndarray, owners: np.ndarray | None) -> Slice:
-    steps = np.arange(lengths.max())
-    positions = begins[:, None] + np.minimum(steps, np.maximum(lengths[:, None] - 1, 0))
-    valid = steps < lengths[:, None]
-    return Slice(_tensor(positions), torch.from_numpy(valid), None if owners is None else _tensor(owners))
+def _paths(branch_of: dict[int, np.ndarray], order: np.ndarray, parts_at: np.ndarray) -> list[np.ndarray]:
+    """Where each completion's tokens stand: the beginning with the one before it in `order`, then its own branch."""
+    nothing = np.empty(0, dtype=np.int64)
+    paths = [nothing] * len(order)
+    before = nothing
+    for one in order:
+        before = paths[one] = np.concatenate([before[: parts_at[one]], branch_of.get(one, nothing)])
+    return paths
+
+
+def _as_one_number(pairs: np.ndarray) -> np.ndarray:
+    return pairs[0] * (pairs[1].max() + 1) + pairs[1]
+
+
+class _Slices:
+    """The slices of a layout, one after the other."""
+
+    def __init__(self):
+        self.parts: list[Slice] = []
+        self.gathered: list[np.ndarray] = []
+        self.seen: list[Tensor] = []
+
+    def add(self, paths: list[np.ndarray], above: int | None = None, owners: np.ndarray | None = None) -> int:
+        """A slice of sequences, by where their tokens stand, that continue those rows of an earlier one; its place."""
+        lengths = np.array([len(path) for path in paths])
+        steps = np.arange(lengths.max())
+        padded = [np.pad(path, (0, len(steps) - len(path)), mode="edge" if len(path) else "constant") for path in paths]
+        seen_RM = valid_RL = torch.from_numpy(steps < lengths[:, None])
+        mask_R1LM = None
+        if above is not None:
+            before_RM = self.seen[above][owners]
+            mask_R1LM = _mask(before_RM, len(steps))
+            seen_RM = torch.cat([before_RM, valid_RL], dim=1)
+        self.parts.append(Slice(valid_RL, above, None if owners is None else _tensor(owners), mask_R1LM))
+        self.gathered.append(np.stack(padded).flatten())
+        self.seen.append(seen_RM)
+        return len(self.parts) - 1
+
+    def kept(self) -> Tensor:
+        """For each packed token one of the slices' tokens that stands there."""
+        tokens = np.flatnonzero(torch.cat([part.valid_RL.flatten() for part in self.parts]))
+        return _tensor(tokens[np.unique(np.concatenate(self.gathered)[tokens], return_index=True)[1]])
+
+
+def _mask(before_RM: Tensor, length: int) -> Tensor:
+    """[R, 1, L, before + L], or one row for all if all of what stands before is tokens."""
+    if before_RM.all():
+        before_RM = before_RM[:1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril().expand(len(before_RM), -1, -1)
+    return torch.cat([before_RM[:, None].expand(-1, length, -1), causal], dim=2)[:, None]
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> int:
+    """The number of tokens with which both begin."""
+    length = min(len(one), len(other))
+    differs = np.flatnonzero(one[:length] != other[:length])
+    return int(differs[0]) if len(differs) else length
 
 
 def _tensor(values: np.ndarray) -> Tensor:

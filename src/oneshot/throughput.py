@@ -2,10 +2,12 @@
 
 import time
 
+import numpy as np
 import pandas as pd
 import torch
 
 from oneshot.models import Policy
+from oneshot.packing import branches
 
 
 def measure_sgemm(size: int = 1024, repeats: int = 20) -> float:
@@ -22,12 +24,17 @@ def measure_sgemm(size: int = 1024, repeats: int = 20) -> float:
 def useful_flops(policy: Policy, rollouts: pd.DataFrame) -> tuple[float, int]:
     """(FLOPs, tokens) that one forward and backward pass over `rollouts` needs: 6 per matrix weight and token fed.
 
-    A group's prompt counts once, every completion without its last token, which predicts nothing; the output head
-    counts for the tokens that are predicted only. Attention products, norms, padding and recomputation do not count.
+    A group's prompt counts once, and so does what its completions have in common; a last token is fed to predict
+    nothing; the output head counts once for every different token predicted. Attention products, norms, padding and
+    recomputation do not count.
     """
-    predicted = int(rollouts.tokens.map(len).sum())
-    prompts = int(rollouts.groupby("problem_id").prompt_tokens.first().map(len).sum())
-    fed = prompts + predicted - len(rollouts)
+    groups = pd.factorize(rollouts.problem_id)[0]
+    completions = [np.asarray(tokens) for tokens in rollouts.tokens]
+    predicted, fed = (
+        sum(map(len, sequences)) - branches(sequences, groups)[1].sum()
+        for sequences in (completions, [tokens[:-1] for tokens in completions])
+    )
+    fed += rollouts.groupby("problem_id").prompt_tokens.first().map(len).sum()
     matrices = sum(parameter.numel() for parameter in policy.model.model.layers.parameters() if parameter.dim() == 2)
     head = policy.model.lm_head.weight.numel()
-    return 6.0 * (matrices * fed + head * predicted), fed
+    return 6.0 * (matrices * fed + head * predicted), int(fed)
