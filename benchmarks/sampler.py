@@ -55,9 +55,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="pretraining steps, if not those of the config")
     parser.add_argument("--problems", type=int, default=400, help="prompts of laptop (default 400)")
     parser.add_argument(
-        "--smollm2-problems", type=int, default=24, help="prompts of smollm2 (default 24; 0: leave out)"
+        "--smollm2-problems", type=int, default=12, help="prompts of smollm2 (default 12; 0: leave out)"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="measurements of each, best taken (default 3)")
+    parser.add_argument("--repeats", type=int, default=2, help="measurements of each, best taken (default 2)")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
@@ -91,7 +91,7 @@ def smollm2(num_problems: int) -> dict[str, Job]:
     model, sampling = config["sizes"][config["main_size"]], config["sampling"]
     policy = load_pretrained(model["source"], model["prompt"], model["dtype"])
     problems = training_problems(config, tasks, num_problems)
-    slots, batches = (128, 512), (64, 128, 256)
+    slots, batches = (128, 256), (64, 96, 192)
     as_asked = Job(policy, problems, sampling["group_size"], sampling["max_new_tokens"], slots, batches)
     without = replace(policy, prompt_format=PromptFormat(instruction=" ", end="\n"))
     return {"smollm2": as_asked, "bare": replace(as_asked, policy=without, longest=BARE_TOKENS)}

