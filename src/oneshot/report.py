@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from oneshot.costs import COSTS, RUN, grpo_cost, one_shot_cost
-from oneshot.statistics import fieller_interval, t_interval
+from oneshot.statistics import bootstrap_interval, fieller_interval, t_interval
 from oneshot.tables import gather, search_quantity
 
 KINDS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 SMALLEST_GAIN = 0.05
 """'Gain recovered' is a ratio of gains: given only if GRPO's gain is above this with 95 % confidence."""
-
+FEWEST_POLICIES = 3
+"""With fewer, an interval over policies says little."""
 
 SEARCH_UNITS = {
     "multiple_star": "alpha_base",
@@ -162,6 +163,8 @@ def summarise(
             rows.append((f"{arm}_{row.kind}_gain", row.gain, row.gain_low, row.gain_high, "accuracy"))
     for step in sorted({grpo_steps, central_frame[central_frame.arm == "grpo"].step.max()}):
         rows.extend(comparison(central_frame, step).itertuples(index=False))
+    if central_frame.policy.nunique() < FEWEST_POLICIES:
+        rows.extend(within_policies(tables, grpo_steps).itertuples(index=False))
     for arm, kept in retention(tables, grpo_steps).items():
         rows.append((f"{arm}_retention", *np.clip(t_interval(kept), 0, 1), "accuracy"))
     for quantity, group in base[base.parameters == base.parameters.mode()[0]].groupby("quantity", sort=False):
@@ -175,6 +178,34 @@ def summarise(
     frame = pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "unit"])
     policies = sorted(central_frame.policy.unique())
     return frame.assign(seeds=" ".join(map(str, policies)))
+
+
+def within_policies(tables: dict[str, list[str]], grpo_steps: int) -> pd.DataFrame:
+    """Paired differences of every policy by itself, with bootstrap intervals over its test problems, runs averaged.
+
+    For an experiment with fewer than FEWEST_POLICIES policies: its intervals say how far the figures hold for other
+    problems, not for other policies. Columns quantity, value, low, high, unit.
+    """
+    columns = ["problem_id", "correct", "samples", "greedy_correct"]
+    tests = gather(tables["test_by_problem"], ["arm", *columns])
+    path = gather(tables["grpo/test_by_problem"], ["step", *columns])
+    arms = {arm: tests[tests.arm == arm] for arm in ("base", "one_shot")}
+    arms |= {f"grpo_{step}_steps": path[path.step == step] for step in sorted({grpo_steps, path.step.max()})}
+    pairs = [(arm, "base") for arm in arms if arm != "base"] + [("one_shot", arm) for arm in arms if "grpo" in arm]
+    rows = []
+    for kind in KINDS:
+        rates = {arm: _by_problem(frame, kind) for arm, frame in arms.items()}
+        for one, other in pairs:
+            for policy, differences in (rates[one] - rates[other]).groupby("policy"):
+                quantity = f"{one}_minus_{other}_{kind}_policy_{policy}"
+                rows.append((quantity, *bootstrap_interval(differences.to_numpy()), "accuracy"))
+    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "unit"])
+
+
+def _by_problem(frame: pd.DataFrame, kind: str) -> pd.Series:
+    """Share of right answers, by policy and problem."""
+    right = frame.correct / frame.samples if kind == "sampled" else frame.greedy_correct
+    return right.groupby([frame.policy, frame.problem_id]).mean()
 
 
 def retention(tables: dict[str, list[str]], grpo_steps: int) -> dict[str, pd.Series]:
