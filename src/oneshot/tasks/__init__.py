@@ -91,10 +91,12 @@ def get_task(name: str, **settings) -> Task:
     from oneshot.tasks.arithmetic import Arithmetic
     from oneshot.tasks.gym import FAMILIES, GymTask
     from oneshot.tasks.programs import Programs
+    from oneshot.tasks.published import MATHEMATICS, PublishedTask
     from oneshot.tasks.sorting import Sorting
 
     tasks = {task.name: task for task in (Addition, Arithmetic, Programs, Sorting)}
     tasks |= {family: partial(GymTask, family) for family in FAMILIES}
+    tasks |= {benchmark: partial(PublishedTask, benchmark) for benchmark in MATHEMATICS}
     if name not in tasks:
         raise ValueError(f"unknown task '{name}': expected one of {', '.join(sorted(tasks))}")
     return tasks[name](**settings)
