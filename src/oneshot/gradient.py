@@ -3,7 +3,7 @@ r"""The one gradient:  g = (1/N) Σ_i w_i Σ_t ∇_θ log π_θ(y_it | x_i, y_i<
 One pass over the rollouts, in blocks. A block is a fixed run of consecutive groups; its sum Σ_i w_i ∇ log π
 is kept by itself. Blocks are the unit in which shards add up (always in block order, so the number of
 shards or workers changes no bit of g) and the subsets of the consistency diagnostic. Within a block, the
-groups of weight zero are skipped and the rest is sorted by length, cut into chunks and packed, each prompt once
+groups of weight zero are skipped and the rest is sorted by length, cut into chunks and packed, what rollouts share once
 (`oneshot.packing`), so memory grows neither with N nor with the block.
 
 Gradients leave the backward pass parameter by parameter: each is added in FP32 to where it is kept, on the host, and
