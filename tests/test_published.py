@@ -69,6 +69,7 @@ def test_a_model_is_told_to_box_its_answer(task):
     assert asked == "<user>What is 3 + 1/2? Box it.<assistant>"
 
 
+@pytest.mark.slow
 def test_the_real_files_give_problem_sets(benchmarks):
     train = get_task("math_train", path=str(benchmarks / "math_train/train_math_math.json"))
     test = get_task("math500", path=str(benchmarks / "math500/test.jsonl"))
