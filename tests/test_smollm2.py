@@ -19,9 +19,9 @@ def finished(tmp_path_factory):
     config["one_shot"] |= {"prompts": 24, "blocks": 2, "sign_share": 0.5}
     config["sampling"]["group_size"] = 8
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
-    config["grpo"] |= {"steps": 6, "checkpoints": []}
+    config["grpo"] |= {"steps": 8, "learning_rate": 1.0e-5, "checkpoints": []}
     config["tuning"]["max_extensions"] = 0
-    for split, count in {"train": 32, "validation": 12, "test": 12, "retention": 4}.items():
+    for split, count in {"train": 32, "validation": 12, "test": 24, "retention": 4}.items():
         config["splits"][split]["problems"] = count
     (folder / "config/few.yaml").write_text(yaml.safe_dump(config))
     code, output = snakemake(folder, "figures", "--configfile", "config/few.yaml")
