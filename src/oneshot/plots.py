@@ -79,7 +79,8 @@ def _central_panel(axes: Axes, frame: pd.DataFrame, cost: str) -> None:
     _whisker(axes, one_shot[cost].mean(), point, COLORS["one_shot"], marker="D")
     axes.set_xscale("log")
     best = curve.loc[curve.value.idxmax()]
-    _label(axes, best[cost], best.value, NAMES["grpo"], COLORS["grpo"], (0, 8), "right")
+    inwards = "left" if best[cost] == curve[cost].min() else "right"
+    _label(axes, best[cost], best.value, NAMES["grpo"], COLORS["grpo"], (0, 8), inwards)
     _label(axes, one_shot[cost].mean(), point.value, NAMES["one_shot"], COLORS["one_shot"], (4, -13), "right")
     start = min(curve[cost].min(), one_shot[cost].min())
     axes.margins(y=0.12)
@@ -95,9 +96,9 @@ def draw_landscape(frame: pd.DataFrame, stars: pd.DataFrame, slopes: pd.DataFram
     for panel, (kind, column) in zip(axes[0], KINDS.items(), strict=False):
         _along_alpha(panel, frame, column)
         panel.plot(stars.multiple_star, stars[column], "*", color="black", markersize=6, alpha=0.7)
-        panel.set(ylabel=f"accuracy, {KIND_TITLES[kind]}")
+        panel.set(ylabel=f"accuracy, {KIND_TITLES[kind]}", ylim=(0, 1.05 * panel.dataLim.y1))
     lowest = stars.loc[stars.accuracy.idxmin()]
-    _label(axes[0, 0], lowest.multiple_star, lowest.accuracy, "α* on test", "black", (0, -9), "center")
+    _label(axes[0, 0], lowest.multiple_star, lowest.accuracy, "α* on test", "black", (-7, 3), "right")
     _slope_panel(axes[0, 2], slopes)
     _along_alpha(axes[1, 0], frame, "entropy_nats")
     axes[1, 0].set(ylabel="entropy, nats per token")
