@@ -61,6 +61,12 @@ def test_a_gold_answer_that_cannot_be_read_is_left_out(tmp_path):
     assert task.left_out == 1
 
 
+def test_a_file_without_a_gold_answer_is_refused(tmp_path):
+    task = benchmark(tmp_path, "math500", [{"problem": "Nonsense?", "answer": "]"}])
+    with pytest.raises(ValueError, match=r"tasks\.math500: none of its 1 rows has a gold answer"):
+        draw_problems(task, (0, 100), 1, seed=0)
+
+
 def test_a_model_is_told_to_box_its_answer(task):
     tokenizer = build_tokenizer((), 9)
     tokenizer.chat_template = "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}{% endfor %}<assistant>"

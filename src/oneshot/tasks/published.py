@@ -33,7 +33,7 @@ class PublishedTask(Task):
 
     def draw(self, rng: random.Random) -> Problem:
         """One of the problems whose gold answer the verifier can read."""
-        while True:
+        while self.problems:
             problem = rng.choice(self.problems)
             try:
                 shared_verifier().check_golds({gold(problem): self.name})
@@ -42,6 +42,7 @@ class PublishedTask(Task):
                 self.left_out += 1
             else:
                 return problem
+        raise ValueError(f"tasks.{self.name}: none of its {self.left_out} rows has a gold answer that can be read")
 
     def verify(self, problem: Problem, completion: str) -> Verdict:
         return self.verify_many([(problem, completion)])[0]
