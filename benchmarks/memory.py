@@ -39,10 +39,15 @@ GIB = 2**30
 
 
 def short_chunk(num_rollouts: int, prompt: int, completion: int) -> pd.DataFrame:
-    """One group with completions of one length."""
-    tokens = np.ones(completion, dtype=np.int32)
+    """One group with completions of one length that differ from their first token on, so that none is fed twice."""
     rows = [
-        (0, sample, np.ones(prompt, dtype=np.int32), tokens, np.zeros(completion, dtype=np.float32))
+        (
+            0,
+            sample,
+            np.ones(prompt, dtype=np.int32),
+            np.full(completion, sample, dtype=np.int32),
+            np.zeros(completion, dtype=np.float32),
+        )
         for sample in range(num_rollouts)
     ]
     return pd.DataFrame(rows, columns=["problem_id", "sample_id", "prompt_tokens", "tokens", "logprobs"])
