@@ -5,7 +5,14 @@ import pytest
 import torch
 from conftest import logprob_by_hand
 from scipy import stats
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from oneshot import prefixes
 from oneshot.engines import torch as torch_engine
@@ -28,28 +35,39 @@ def generate(policy, num_slots=64, group_size=5, temperature=0.8, prompts=PROMPT
     return engine.generate(tokens, keys(len(prompts), group_size), temperature=temperature, max_new_tokens=7)
 
 
-def other_architectures():
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1e4}
+ARCHITECTURES = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {"tie_word_embeddings": False}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {"tie_word_embeddings": True}),
+    "olmo3": (Olmo3ForCausalLM, Olmo3Config, {"sliding_window": 4, "rope_parameters": {"full_attention": YARN}}),
+}
+
+
+def build(architecture):
+    model_class, config_class, options = ARCHITECTURES[architecture]
     tokenizer = build_tokenizer((), 99)
-    shape = {
-        "vocab_size": len(tokenizer), "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "intermediate_size": 40, "max_position_embeddings": 64, "pad_token_id": 0,
-    }  # fmt: skip
+    config = config_class(
+        vocab_size=len(tokenizer), hidden_size=24, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=40, max_position_embeddings=64, pad_token_id=0, **options,
+    )  # fmt: skip
     torch.manual_seed(0)
-    llama = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=False))
-    qwen2 = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True))
-    for parameter in [*llama.parameters(), *qwen2.parameters()]:
+    model = model_class(config)
+    for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return {"llama": Policy(llama.eval(), tokenizer), "qwen2": Policy(qwen2.eval(), tokenizer)}
+    return Policy(model.eval(), tokenizer)
 
 
-@pytest.mark.parametrize("architecture", ["qwen3", "llama", "qwen2"])
-def test_logprobs_are_those_of_transformers(policy, architecture):
-    """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases: all against the plain model."""
-    policy = policy if architecture == "qwen3" else other_architectures()[architecture]
-    generation = generate(policy)
+@pytest.mark.parametrize("architecture", ["qwen3", *ARCHITECTURES])
+@pytest.mark.parametrize("beginning", ["", "47+8-5=50;1+2=;3"])
+def test_logprobs_are_those_of_transformers(policy, architecture, beginning):
+    """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases, OLMo3 with norms behind what they
+    normalise, layers that see four tokens and others that YaRN stretches: all against the plain model."""
+    policy = policy if architecture == "qwen3" else build(architecture)
+    prompts = [beginning + prompt for prompt in PROMPTS]
+    generation = generate(policy, prompts=prompts)
     for row, length in enumerate(generation.lengths_R.tolist()):
         tokens = generation.tokens_RT[row, :length].tolist()
-        expected = logprob_by_hand(policy, policy.encode(PROMPTS[row // 5]), tokens, 0.8)
+        expected = logprob_by_hand(policy, policy.encode(prompts[row // 5]), tokens, 0.8)
         assert torch.allclose(generation.logprobs_RT[row, :length], expected, atol=2e-5)
 
 

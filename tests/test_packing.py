@@ -138,9 +138,12 @@ def test_completions_of_one_token_need_no_completion_slice():
     assert packed_hidden(build("llama"), layout).shape == (len(layout.targets_Q), 16)
 
 
-def test_a_sliding_window_that_is_too_short_is_refused():
+@pytest.mark.parametrize("window", [1, 3, 8, 19, 20])
+def test_a_sliding_window_ends_where_it_does_in_transformers(window):
+    """Windows that end within completions, prompts and what prompts share; three of four layers have one."""
     torch.manual_seed(0)
-    config = Olmo3Config(**{**COMMON, "num_hidden_layers": 4}, sliding_window=8)
+    config = Olmo3Config(**{**COMMON, "num_hidden_layers": 4}, sliding_window=window)
     policy = Policy(Olmo3ForCausalLM(config).eval(), None)
-    with pytest.raises(ValueError, match="longer than the model's sliding window of 8"):
-        packed_hidden(policy, pack(random_rollouts(longest=20)))
+    rollouts = random_rollouts(longest=12, different_tokens=2)
+    check_against_one_token_at_a_time(policy, rollouts)
+    check_against_one_token_at_a_time(policy, beginning_alike(rollouts, {0: np.arange(18), 2: np.arange(18)}))

@@ -8,7 +8,7 @@ from conftest import WITH_SMOLLM2
 from test_packing import ARCHITECTURES
 from transformers import AutoModelForCausalLM
 
-from oneshot.engines.torch import SUPPORTED, TorchEngine
+from oneshot.engines.torch import TorchEngine
 from oneshot.gradient import accumulate_gradient
 from oneshot.models import PromptFormat, build_tokenizer, fingerprint, load_policy, save_policy
 from oneshot.pretrained import load_pretrained
@@ -39,7 +39,7 @@ def saved(path, model, **changes):
     return path
 
 
-def test_every_architecture_is_loaded_saved_and_differentiated(folder, tmp_path):
+def test_every_architecture_is_loaded_saved_sampled_and_differentiated(folder, tmp_path):
     policy = load_pretrained({"path": str(folder)}, {"chat": True, "instruction": " = ?"})
     expected = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert fingerprint(policy.model) == fingerprint(expected)
@@ -47,8 +47,6 @@ def test_every_architecture_is_loaded_saved_and_differentiated(folder, tmp_path)
     again = load_policy(tmp_path / "policy")
     assert fingerprint(again.model) == fingerprint(policy.model)
     assert again.encode_prompt("arithmetic", "1+2") == policy.encode("<user>1+2 = ?\n<assistant>")
-    if again.model.config.model_type not in SUPPORTED:
-        return
     problems = draw_problems(get_task("arithmetic"), (0, 60), 2, seed=0)
     rollouts = draw_rollouts(
         TorchEngine(again), again, problems, run="t", purpose="t", group_size=3, temperature=1.0, max_new_tokens=4

@@ -11,8 +11,9 @@ beginning and themselves; completions, whole and in slices of similar length, to
     who sees whom   what stands before it in its own sequence, whole; then itself, causally
 
 The first token of every completion is predicted by its prompt's last position, so G log-probs hang on one hidden
-state; rollouts that went the same way to the same token have one log-prob between them. Goes through `transformers`'
-attention registry: one code path for Qwen3, Qwen2, Llama and OLMo, none forked.
+state; rollouts that went the same way to the same token have one log-prob between them. Layers with a sliding window
+see that far. Goes through `transformers`' attention registry: one code path for Qwen3, Qwen2, Llama and OLMo, none
+forked.
 
 Shapes: T packed tokens, P groups, R rollouts, C completion tokens, Q different ones (position and token), H heads,
 D head dimension, E hidden, V vocabulary.
@@ -38,7 +39,7 @@ NUM_SLICES = 8
 
 @dataclass(frozen=True)
 class Slice:
-    """Sequences of similar length in a packed row, padded on the right for attention."""
+    """Sequences of similar length in a packed row, padded on the right for attention. M: what stands before, then L."""
 
     valid_RL: Tensor
     """Tokens; the others are padding."""
@@ -48,6 +49,19 @@ class Slice:
     """The row of that slice which each row continues."""
     mask_R1LM: Tensor | None
     """Who may be seen: the real tokens of what stands before, oneself causally. None: oneself only."""
+    positions_RL: Tensor
+    """Where in its own sequence each token stands; then the same of all that its rows may see."""
+    positions_RM: Tensor
+    longest: int
+    """Tokens of the longest row, what it continues included."""
+
+    def mask(self, window: int | None) -> Tensor | None:
+        """Who may be seen [R, 1, L, M] by a layer whose tokens see `window` positions, themselves among them."""
+        if not window or self.longest <= window:
+            return self.mask_R1LM
+        causal = _causal(self.positions_RL.shape[1]).to(self.valid_RL.device)
+        near_RLM = self.positions_RL[:, :, None] - self.positions_RM[:, None] < window
+        return near_RLM[:, None] & (causal if self.mask_R1LM is None else self.mask_R1LM)
 
     def to(self, device: torch.device) -> "Slice":
         return Slice(*(value.to(device) if isinstance(value, Tensor) else value for value in vars(self).values()))
@@ -118,7 +132,7 @@ def pack(rollouts: pd.DataFrame) -> Layout:
     }
     paths = _paths(branch_of, order, parts_at)
 
-    slices = _Slices()
+    slices = _Slices(np.concatenate(row.positions))
     continued = (slices.add(of_beginnings), beginning_of) if any(beginnings) else ()
     asked = slices.add(of_prompts, *continued)
     for part in np.array_split(by_length, NUM_SLICES):
@@ -167,8 +181,6 @@ def shared_prefix_attention(
     **_,
 ) -> tuple[Tensor, None]:
     """The attention function that `transformers` calls in every layer: [1, T, H, D], and no weights."""
-    if sliding_window and int(layout.positions_T.max()) >= sliding_window:
-        raise ValueError(f"a rollout is longer than the model's sliding window of {sliding_window} tokens")
     sizes = [part.valid_RL.numel() for part in layout.slices]
     queries, keys, values = (  # of all slices at once: each by itself would cost the backward pass a row of zeros
         tensor[0].transpose(0, 1).index_select(0, layout.gathered_A).split(sizes)
@@ -182,9 +194,13 @@ def shared_prefix_attention(
             before = (tensor.index_select(0, part.owners_R) for tensor in seen[part.above])
             key, value = (torch.cat(both, dim=1) for both in zip(before, (key, value), strict=True))
         seen.append((key, value))
-        mask = {"is_causal": True} if part.mask_R1LM is None else {"attn_mask": part.mask_R1LM}
+        mask = part.mask(sliding_window)
         out_RHLD = F.scaled_dot_product_attention(
-            *(tensor.transpose(1, 2) for tensor in (query, key, value)), scale=scaling, enable_gqa=grouped, **mask
+            *(tensor.transpose(1, 2) for tensor in (query, key, value)),
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=grouped,
         )
         outputs.append(out_RHLD.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs).index_select(0, layout.kept_T)[None], None
@@ -222,24 +238,40 @@ def _as_one_number(pairs: np.ndarray) -> np.ndarray:
 class _Slices:
     """The slices of a layout, one after the other."""
 
-    def __init__(self):
+    def __init__(self, positions_T: np.ndarray):
+        self.positions_T = positions_T
         self.parts: list[Slice] = []
         self.gathered: list[np.ndarray] = []
         self.seen: list[Tensor] = []
+        """What the rows of each slice see, which of it is tokens [R, M]."""
 
     def add(self, paths: list[np.ndarray], above: int | None = None, owners: np.ndarray | None = None) -> int:
         """A slice of sequences, by where their tokens stand, that continue those rows of an earlier one; its place."""
         lengths = np.array([len(path) for path in paths])
         steps = np.arange(lengths.max())
-        padded = [np.pad(path, (0, len(steps) - len(path)), mode="edge" if len(path) else "constant") for path in paths]
+        padded = np.stack(
+            [np.pad(path, (0, len(steps) - len(path)), mode="edge" if len(path) else "constant") for path in paths]
+        )
         seen_RM = valid_RL = torch.from_numpy(steps < lengths[:, None])
+        positions_RM = positions_RL = _tensor(self.positions_T[padded])
         mask_R1LM = None
         if above is not None:
             before_RM = self.seen[above][owners]
             mask_R1LM = _mask(before_RM, len(steps))
             seen_RM = torch.cat([before_RM, valid_RL], dim=1)
-        self.parts.append(Slice(valid_RL, above, None if owners is None else _tensor(owners), mask_R1LM))
-        self.gathered.append(np.stack(padded).flatten())
+            positions_RM = torch.cat([self.parts[above].positions_RM[owners], positions_RL], dim=1)
+        self.parts.append(
+            Slice(
+                valid_RL=valid_RL,
+                above=above,
+                owners_R=None if owners is None else _tensor(owners),
+                mask_R1LM=mask_R1LM,
+                positions_RL=positions_RL,
+                positions_RM=positions_RM,
+                longest=1 + int((positions_RM * seen_RM).max()),
+            )
+        )
+        self.gathered.append(padded.flatten())
         self.seen.append(seen_RM)
         return len(self.parts) - 1
 
@@ -253,8 +285,13 @@ def _mask(before_RM: Tensor, length: int) -> Tensor:
     """[R, 1, L, before + L], or one row for all if all of what stands before is tokens."""
     if before_RM.all():
         before_RM = before_RM[:1]
-    causal = torch.ones(length, length, dtype=torch.bool).tril().expand(len(before_RM), -1, -1)
+    causal = _causal(length).expand(len(before_RM), -1, -1)
     return torch.cat([before_RM[:, None].expand(-1, length, -1), causal], dim=2)[:, None]
+
+
+def _causal(length: int) -> Tensor:
+    """[L, L]: oneself and those before."""
+    return torch.ones(length, length, dtype=torch.bool).tril()
 
 
 def _common(one: np.ndarray, other: np.ndarray) -> int:

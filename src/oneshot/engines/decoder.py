@@ -1,37 +1,46 @@
 """The forward pass of the CPU engine, one token a row against a static cache, for Llama-like models of `transformers`.
 
-Covers Qwen3, Qwen2 and Llama: RMSNorm, rotary positions, grouped-query attention, gated feed-forward. Reads the weights
-of the model as they are when built.
+Covers Qwen3, Qwen2, Llama and OLMo3: RMSNorm before or after a block's two parts, rotary positions, grouped-query
+attention, full or within a sliding window, gated feed-forward. Reads the weights of the model as they are when built.
 
-Shapes: S slots, P prompts, L positions, H key-value heads, Q queries per key-value head, K head size, E hidden,
-V vocabulary.
+Shapes: S slots, P prompts, L positions, M positions seen, H key-value heads, Q queries per key-value head, N heads of
+one kind, K head size, E hidden, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Module
 from transformers import PreTrainedModel
 
-SUPPORTED = ("qwen3", "qwen2", "llama")
+SUPPORTED = ("qwen3", "qwen2", "llama", "olmo3")
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One transformer block's weights, queries, keys and values fused, gate and up fused."""
+    """One transformer block's weights, queries, keys and values fused, gate and up fused. A norm it has not is None."""
 
-    norm_in: Tensor
+    norm_before_attention: Tensor | None
     qkv: Tensor
     qkv_bias: Tensor | None
     norm_q: Tensor | None
+    """Over each head, or over all heads at once: as long as what it normalises."""
     norm_k: Tensor | None
     out: Tensor
-    norm_mid: Tensor
+    norm_after_attention: Tensor | None
+    norm_before_mlp: Tensor | None
     gate_up: Tensor
     down: Tensor
+    norm_after_mlp: Tensor | None
+    window: int | None
+    """How many positions a token sees, itself among them. None: all."""
+    kind: str | None
+    """Which of the model's rotary embeddings it takes, if it has several."""
 
 
 class Decoder:
@@ -62,7 +71,7 @@ class Decoder:
         longest, before = max(1, *map(len, prompts)), prefix[0].shape[2] if prefix else 0
         tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
         positions_PL = (before + torch.arange(longest)).expand(len(prompts), longest)
-        seen_LL = torch.ones(longest, before + longest, dtype=torch.bool).tril(before)
+        seen_LM = self._by_window(lambda window: _seen(positions_PL[0], before + longest, window))
         keys_values = []
 
         def attend(layer, query_PHQLK, key_PHLK, value_PHLK):
@@ -73,7 +82,7 @@ class Decoder:
                 )
             keys_values.extend((key_PHLK, value_PHLK))
             key, value = key_PHLK[:, :, None], value_PHLK[:, :, None]
-            return F.scaled_dot_product_attention(query_PHQLK, key, value, attn_mask=seen_LL)
+            return F.scaled_dot_product_attention(query_PHQLK, key, value, attn_mask=seen_LM[self.layers[layer].window])
 
         self._body(tokens_PL, positions_PL, attend)
         return keys_values
@@ -82,49 +91,77 @@ class Decoder:
         """Logits [S, V] after one more token a row, whose keys and values are written at its position."""
         length = int(positions_S.max()) + 1
         rows_S = torch.arange(len(tokens_S))
-        mask_SL = torch.where(torch.arange(length) <= positions_S[:, None], 0.0, -torch.inf)
+        mask_SM = self._by_window(
+            lambda window: torch.where(_seen(positions_S, length, window), 0.0, -torch.inf)[:, None, None]
+        )
 
         def attend(layer, query_SHQLK, key_SHLK, value_SHLK):
             keys, values = caches[2 * layer], caches[2 * layer + 1]
             keys[rows_S, :, :, positions_S] = key_SHLK[:, :, 0]
             values[rows_S, :, :, positions_S] = value_SHLK[:, :, 0]
             query_SHQK = query_SHQLK[:, :, :, 0] * self.head_size**-0.5
-            scores_SHQL = query_SHQK @ keys[..., :length] + mask_SL[:, None, None]
-            out_SHKQ = values[..., :length] @ scores_SHQL.softmax(dim=-1).transpose(2, 3)
+            scores_SHQM = query_SHQK @ keys[..., :length] + mask_SM[self.layers[layer].window]
+            out_SHKQ = values[..., :length] @ scores_SHQM.softmax(dim=-1).transpose(2, 3)
             return out_SHKQ.transpose(2, 3)[:, :, :, None]
 
         return self._logits(self._body(tokens_S[:, None], positions_S[:, None], attend)[:, 0])
 
     def _body(self, tokens_BL: Tensor, positions_BL: Tensor, attend) -> Tensor:
         hidden_BLE = self.embedding[tokens_BL]
-        cos, sin = (part[:, None] for part in self.rotary(hidden_BLE, positions_BL))
-        sin = torch.cat((-sin[..., : self.head_size // 2], sin[..., self.head_size // 2 :]), dim=-1)
+        rotations = {
+            kind: self._rotation(kind, hidden_BLE, positions_BL) for kind in {layer.kind for layer in self.layers}
+        }
         for index, layer in enumerate(self.layers):
-            query, key, value = self._project(layer, hidden_BLE, cos, sin)
-            mixed = attend(index, query, key, value).flatten(1, 2).transpose(1, 2).flatten(2)
-            hidden_BLE = hidden_BLE + mixed @ layer.out
-            gate, up = (self._normed(hidden_BLE, layer.norm_mid) @ layer.gate_up).chunk(2, dim=-1)
-            hidden_BLE = hidden_BLE + (F.silu(gate) * up) @ layer.down
+            query, key, value = self._project(layer, hidden_BLE, *rotations[layer.kind])
+            mixed_BLE = attend(index, query, key, value).flatten(1, 2).transpose(1, 2).flatten(2) @ layer.out
+            hidden_BLE = hidden_BLE + self._normed(mixed_BLE, layer.norm_after_attention)
+            gate, up = (self._normed(hidden_BLE, layer.norm_before_mlp) @ layer.gate_up).chunk(2, dim=-1)
+            hidden_BLE = hidden_BLE + self._normed((F.silu(gate) * up) @ layer.down, layer.norm_after_mlp)
         return hidden_BLE
 
-    def _project(self, layer: _Layer, hidden_BLE: Tensor, cos: Tensor, sin: Tensor):
+    def _rotation(self, kind: str | None, hidden_BLE: Tensor, positions_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines [B, L, 1, K] of that kind of layer at these positions."""
+        options = {"layer_type": kind} if kind else {}
+        cos, sin = (part[:, :, None] for part in self.rotary(hidden_BLE, positions_BL, **options))
+        return cos, torch.cat((-sin[..., : self.head_size // 2], sin[..., self.head_size // 2 :]), dim=-1)
+
+    def _project(self, layer: _Layer, hidden_BLE: Tensor, cos: Tensor, signed_sin: Tensor):
         """Queries [B, H, Q, L, K], keys and values [B, H, L, K], rotated to their positions."""
-        fused = self._normed(hidden_BLE, layer.norm_in) @ layer.qkv
+        fused = self._normed(hidden_BLE, layer.norm_before_attention) @ layer.qkv
         if layer.qkv_bias is not None:
             fused = fused + layer.qkv_bias
-        fused = fused.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
         num_queries = self.num_heads * self.queries_per_head
-        query, key, value = fused.split((num_queries, self.num_heads, self.num_heads), dim=1)
-        if layer.norm_q is not None:
-            query, key = self._normed(query, layer.norm_q), self._normed(key, layer.norm_k)
-        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        query, key, value = fused.unflatten(-1, (-1, self.head_size)).split(
+            (num_queries, self.num_heads, self.num_heads), dim=2
+        )
+        query, key = (
+            _rotate(self._normed_heads(heads_BLNK, weight), cos, signed_sin)
+            for heads_BLNK, weight in ((query, layer.norm_q), (key, layer.norm_k))
+        )
+        query, key, value = (heads_BLNK.transpose(1, 2) for heads_BLNK in (query, key, value))
         return query.unflatten(1, (self.num_heads, self.queries_per_head)), key, value
 
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.epsilon)
+    def _normed_heads(self, heads_BLNK: Tensor, weight: Tensor | None) -> Tensor:
+        """Normalised in runs as long as the weight: a head each, or all of them."""
+        if weight is None:
+            return heads_BLNK
+        return self._normed(heads_BLNK.flatten(2).unflatten(2, (-1, len(weight))), weight).view_as(heads_BLNK)
+
+    def _normed(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        return x if weight is None else F.rms_norm(x, weight.shape, weight, self.epsilon)
+
+    def _by_window(self, mask: Callable[[int | None], Tensor]) -> dict[int | None, Tensor]:
+        """A mask for every window that a layer has."""
+        return {window: mask(window) for window in {layer.window for layer in self.layers}}
 
     def _logits(self, hidden_BE: Tensor) -> Tensor:
         return self._normed(hidden_BE, self.norm) @ self.head.T
+
+
+def _seen(positions_B: Tensor, length: int, window: int | None) -> Tensor:
+    """Which of the first `length` positions a token at each of these sees [B, M]."""
+    distance_BM = positions_B[:, None] - torch.arange(length)
+    return (distance_BM >= 0) & (distance_BM < (window or length))
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -137,19 +174,28 @@ def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
     return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin
 
 
-def _fuse(layer) -> _Layer:
+def _fuse(layer: Module) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections]
-    norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    norms_after = hasattr(layer, "post_feedforward_layernorm")  # OLMo3: what others call so stands before the MLP
     return _Layer(
-        norm_in=layer.input_layernorm.weight,
+        norm_before_attention=_weight(layer, "input_layernorm"),
         qkv=torch.cat([projection.weight for projection in projections]).T,
         qkv_bias=None if biases[0] is None else torch.cat(biases),
-        norm_q=norms[0] and norms[0].weight,
-        norm_k=norms[1] and norms[1].weight,
+        norm_q=_weight(attention, "q_norm"),
+        norm_k=_weight(attention, "k_norm"),
         out=attention.o_proj.weight.T,
-        norm_mid=layer.post_attention_layernorm.weight,
+        norm_after_attention=_weight(layer, "post_attention_layernorm") if norms_after else None,
+        norm_before_mlp=None if norms_after else _weight(layer, "post_attention_layernorm"),
         gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)).T,
         down=mlp.down_proj.weight.T,
+        norm_after_mlp=_weight(layer, "post_feedforward_layernorm"),
+        window=getattr(attention, "sliding_window", None),
+        kind=getattr(attention, "attention_type", None),
     )
+
+
+def _weight(parent: Module, name: str) -> Tensor | None:
+    """The weight of that norm, if there is one."""
+    return getattr(parent, name).weight if hasattr(parent, name) else None
