@@ -1,12 +1,16 @@
 """The GRPO loop reuses the same parts: one of its steps, without Adam, is the one-shot gradient."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import TINY
+from torch.optim import SGD, AdamW
 
 from oneshot.baselines.grpo import GrpoSettings, next_problems, train_grpo, update
+from oneshot.baselines.master_weights import MasterWeights
 from oneshot.baselines.tuning import tune
 from oneshot.engines.torch import TorchEngine
 from oneshot.gradient import accumulate_gradient
@@ -18,15 +22,35 @@ SETTINGS = GrpoSettings(learning_rate=1e-2, prompts_per_step=3, group_size=4, te
 def test_one_plain_step_is_the_one_shot_step(policy, rollouts, weights):
     g = accumulate_gradient(policy, rollouts, weights, temperature=0.9).mean()
     before = {name: parameter.clone() for name, parameter in policy.model.named_parameters()}
-    update(policy, torch.optim.SGD(policy.model.parameters(), lr=0.1), rollouts, SETTINGS)
+    update(policy, MasterWeights(policy.model, partial(SGD, lr=0.1)), rollouts, SETTINGS)
     for name, parameter in policy.model.named_parameters():
         assert torch.allclose(parameter, before[name] + 0.1 * g[name], atol=1e-6)
 
 
 def test_a_batch_without_information_moves_nothing(policy, rollouts):
     before = fingerprint(policy.model)
-    update(policy, torch.optim.AdamW(policy.model.parameters(), lr=0.1, weight_decay=0.0), rollouts[:8], SETTINGS)
+    update(policy, MasterWeights(policy.model, partial(AdamW, lr=0.1, weight_decay=0.0)), rollouts[:8], SETTINGS)
     assert fingerprint(policy.model) == before
+
+
+def test_small_steps_of_a_bf16_policy_add_up(policy):
+    """Two hundred steps of 1e-5 along one gradient: none is seen in BF16 by itself, their sum is."""
+    policy.model.bfloat16()
+    start = {name: weight.detach().float() for name, weight in policy.model.named_parameters()}
+    masters = MasterWeights(policy.model, partial(AdamW, lr=1e-5, weight_decay=0.0))
+    assert all(master.dtype == torch.float32 for master in masters.masters.values())
+    signs = {name: torch.randn(weight.shape).sign() for name, weight in start.items()}
+    for _ in range(200):
+        masters.descend({name: sign.clone() for name, sign in signs.items()})
+    for name, weight in policy.model.named_parameters():
+        assert weight.dtype == torch.bfloat16
+        expected = (start[name] - 2e-3 * signs[name]).to(torch.bfloat16)
+        assert torch.allclose(weight, expected, atol=1e-4, rtol=2**-8)
+
+
+def test_fp32_weights_are_their_own_masters(policy):
+    masters = MasterWeights(policy.model, partial(SGD, lr=1.0))
+    assert all(masters.masters[name] is weight for name, weight in policy.model.named_parameters())
 
 
 def rewarded_for_short_answers(table):
@@ -64,7 +88,7 @@ def test_problems_are_met_in_order_and_again():
 def test_a_gradient_that_is_not_finite_names_the_way_out(policy, rollouts):
     policy.model.lm_head.weight.register_hook(lambda grad: grad * torch.inf)
     with pytest.raises(ValueError, match=r"is not finite: lower grpo\.learning_rate"):
-        update(policy, torch.optim.SGD(policy.model.parameters(), lr=0.1), rollouts, SETTINGS)
+        update(policy, MasterWeights(policy.model, partial(SGD, lr=0.1)), rollouts, SETTINGS)
 
 
 @pytest.mark.parametrize(("peak", "extensions", "expected"), [(3, 2, 3), (100, 2, 90), (100, 0, 10), (0.01, 1, 1 / 3)])

@@ -9,11 +9,14 @@ there is no KL term.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-import torch
+import pandas as pd
+from torch.optim import AdamW
 
+from oneshot.baselines.master_weights import MasterWeights
 from oneshot.engines import Engine
-from oneshot.gradient import backward_weighted_logprobs
+from oneshot.gradient import backward_weighted_logprobs, streamed
 from oneshot.models import Policy
 from oneshot.objectives import grpo_weights
 from oneshot.rewards import shaped_rewards
@@ -49,7 +52,7 @@ def train_grpo(
 
     Problems are taken in order, each epoch under fresh noise. `seconds` counts the step, not `after_step`.
     """
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    masters = MasterWeights(policy.model, partial(AdamW, lr=settings.learning_rate, weight_decay=0.0))
     for step in progress(range(1, num_steps + 1)):
         started = time.perf_counter()
         rollouts = draw_rollouts(
@@ -63,7 +66,7 @@ def train_grpo(
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
         )
-        gap_nats = update(policy, optimizer, rollouts, settings)
+        gap_nats = update(policy, masters, rollouts, settings)
         seconds = time.perf_counter() - started
         after_step(step)
         counts = {"step": step, "rollouts": step * len(rollouts), "seconds": seconds}
@@ -76,18 +79,17 @@ def next_problems(problems: list[Problem], step: int, count: int) -> list[Proble
     return [problems[(start + index) % len(problems)] for index in range(count)]
 
 
-def update(policy: Policy, optimizer: torch.optim.Optimizer, rollouts, settings: GrpoSettings) -> float:
+def update(policy: Policy, masters: MasterWeights, rollouts: pd.DataFrame, settings: GrpoSettings) -> float:
     """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g).
 
     Returns the largest |Δ log-prob| of a token between sampler and trainer, nats.
     """
     weights = grpo_weights(shaped_rewards(rollouts, settings.rewards)).flatten().numpy()
-    optimizer.zero_grad()
-    gap = backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
-    for name, parameter in policy.model.named_parameters():
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        elif not parameter.grad.isfinite().all():
+    gradient = masters.zeros()
+    with streamed(policy.model, gradient):
+        gap = backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
+    for name, values in gradient.items():
+        if not values.isfinite().all():
             raise ValueError(f"the gradient of '{name}' is not finite: lower grpo.learning_rate")
-    optimizer.step()
+    masters.descend(gradient)
     return gap[0].item()
