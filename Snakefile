@@ -133,11 +133,13 @@ rule notebook:
     conda:
         "environment.yml"
     threads: 1
+    resources:
+        gpu=experiment.num_gpus(config),
     params:
         code="",
         parameters="",
     shell:
-        "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 "
+        "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} "
         "papermill {input[0]} {log[0]} --engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.parameters:q}"
 
 
@@ -152,6 +154,8 @@ use rule notebook as base_policy with:
         BASE + "/00_base_policy.ipynb",
     wildcard_constraints:
         size=one_of(size for size in config["sizes"] if size not in PRETRAINED),
+    resources:
+        gpu=0,
     params:
         code=code("00_base_policy"),
         parameters=lambda wildcards: arguments(
@@ -368,6 +372,8 @@ use rule notebook as draw with:
         multiext(FIGURES + "/{figure}", ".pdf", ".png", ".csv"),
     log:
         FIGURES + "/notebooks/09_{figure}.ipynb",
+    resources:
+        gpu=0,
     params:
         code=code("09_figures"),
         parameters=lambda wildcards: arguments(
@@ -410,6 +416,8 @@ use rule notebook as summary with:
         multiext(FIGURES + "/central_table", ".csv", ".md"),
     log:
         RESULTS + "/10_summary.ipynb",
+    resources:
+        gpu=0,
     params:
         code=code("10_summary"),
         parameters=lambda wildcards, input: arguments(

@@ -110,6 +110,12 @@ def test_a_host_without_the_engine_is_refused_with_the_way_to_get_it(monkeypatch
     experiment.check_host(load("laptop"))
 
 
+def test_jobs_ask_for_the_gpus_of_one_engine():
+    assert experiment.num_gpus({"engine": {"name": "torch"}}) == experiment.num_gpus({}) == 0
+    assert experiment.num_gpus({"engine": {"name": "vllm"}}) == 1
+    assert experiment.num_gpus({"engine": {"name": "vllm", "tensor_parallel": 4}}) == 4
+
+
 def test_benchmarks_are_pinned_to_a_commit_or_a_file():
     config = load("laptop")
     config["tasks"] |= {"math500": {"revision": 40 * "a"}, "aime24": {"path": "aime.jsonl"}}

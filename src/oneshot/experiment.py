@@ -61,6 +61,11 @@ def engine(config: dict) -> dict:
     return config.get("engine", TORCH_ENGINE)
 
 
+def num_gpus(config: dict) -> int:
+    """GPUs that a job with a policy wants, if the host has any: the torch engine needs none."""
+    return engine(config).get("tensor_parallel", 1) if engine(config)["name"] == "vllm" else 0
+
+
 def is_pretrained(size: dict) -> bool:
     """Whether an entry of `sizes` is a model that somebody else has pretrained."""
     return "source" in size

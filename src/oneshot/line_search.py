@@ -24,14 +24,17 @@ PROBE_KL = 1e-3
 
 @contextmanager
 def moved(model: Module, direction: Direction, step: float) -> Iterator[None]:
-    """The model at θ0 + step·d inside the block, at θ0 bit for bit after it (restored from a copy, also on errors)."""
+    """The model at θ0 + step·d inside the block, at θ0 bit for bit after it (restored from a copy, also on errors).
+
+    The copy is kept on the host.
+    """
     parameters = dict(model.named_parameters())
     if set(direction) != set(parameters):
         raise ValueError(f"direction and model differ in the parameters {sorted(set(direction) ^ set(parameters))[:3]}")
     with torch.no_grad():
-        base = {name: parameter.clone() for name, parameter in parameters.items()}
+        base = {name: parameter.to("cpu", copy=True) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
-            parameter.copy_((base[name].float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
+            parameter.copy_((parameter.float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
         try:
             yield
         finally:

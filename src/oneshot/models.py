@@ -146,8 +146,11 @@ def checkpoint(model: Module) -> dict[str, Tensor]:
     return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
 
 
-def load_policy(folder: str | Path) -> Policy:
-    """The policy in that folder, in the precision it was saved in; an error names the folder and what is wrong."""
+def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
+    """The policy in that folder, in the precision it was saved in, on `device`.
+
+    Raises BadFile, naming the folder and what is wrong with it.
+    """
     folder = Path(folder)
     description = read_json(folder / "policy.json") if (folder / "policy.json").exists() else {}
     dtype = getattr(torch, description.get("dtype", "float32"))
@@ -159,10 +162,9 @@ def load_policy(folder: str | Path) -> Policy:
     for role in ("pad", "eos"):
         if getattr(tokenizer, f"{role}_token_id") is None:
             raise BadFile(f"{folder}: the tokenizer has no {role} token")
-    policy = Policy(model.eval(), tokenizer, PromptFormat(**description.get("prompt", {})))
     if description.get("fingerprint", fingerprint(model)) != fingerprint(model):
         raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
-    return policy
+    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})))
 
 
 def fingerprint(model: Module) -> str:
@@ -170,5 +172,5 @@ def fingerprint(model: Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
-        digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

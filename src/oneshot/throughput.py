@@ -10,13 +10,16 @@ from oneshot.models import Policy
 from oneshot.packing import branches
 
 
-def measure_sgemm(size: int = 1024, repeats: int = 20) -> float:
-    """Peak FP32 matrix product of this process, GFLOP/s: the best of `repeats` square products, with its threads."""
-    a, b = torch.randn(2, size, size)
+def measure_sgemm(device: str | torch.device = "cpu", size: int = 1024, repeats: int = 20) -> float:
+    """Peak FP32 matrix product of this process, with its threads, GFLOP/s: the best of `repeats` square products."""
+    a, b = torch.randn(2, size, size, device=device)
+    finish = torch.cuda.synchronize if a.is_cuda else lambda: None
+    finish()
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         torch.mm(a, b)
+        finish()
         seconds.append(time.perf_counter() - started)
     return 2 * size**3 / min(seconds) / 1e9
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from oneshot.models import Policy
@@ -64,6 +65,11 @@ def check_engine(name: str) -> None:
         raise EngineUnavailable(f"'{name}' is no engine: expected one of {', '.join(NAMES)}")
     if name in INSTALL and not find_spec(name):
         raise EngineUnavailable(f"{name} is not installed ({INSTALL[name]})")
+
+
+def home(name: str) -> str:
+    """The device on which the policy of that engine is differentiated and moved: vLLM's is a GPU where there is one."""
+    return "cuda" if name == "vllm" and torch.cuda.is_available() else "cpu"
 
 
 def get_engine(name: str, policy: Policy, **settings) -> Engine:

@@ -20,8 +20,8 @@ Entropy. Exact where the vocabulary is small enough to ask vLLM for all of π. E
 there: the mean of -log π over a rollout's tokens. Its sum has the summed entropy as expectation; the mean is a ratio of
 two chance quantities, so slightly biased where lengths vary. A greedy rollout draws nothing and has no estimate: nan.
 
-One engine in this process: a GPU each for parallel shards of the DAG (vLLM refuses data parallelism in one process),
-several (`tensor_parallel`) for a model too large for one.
+One engine in this process: a GPU each for parallel shards of the DAG (`oneshot.gpus`; vLLM refuses data parallelism in
+one process), several (`tensor_parallel`) for a model too large for one.
 """
 
 import io
@@ -55,7 +55,8 @@ class VllmEngine:
     """Samples from `policy`, as its weights are at the time, with at most `num_slots` rollouts in flight.
 
     `context` is the longest prompt plus completion (default: the model's own), `dtype` the engine's precision (default:
-    the model's). Close it, or use it in a `with` block: it holds memory.
+    the model's). With `sleep` it gives its GPU's memory to the trainer between calls. Close it, or use it in a `with`
+    block: it holds memory.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class VllmEngine:
         dtype: str | None = None,
         tensor_parallel: int = 1,
         gpu_memory_utilization: float = 0.9,
+        sleep: bool = False,
     ):
         check_engine("vllm")
         context = context or policy.model.config.max_position_embeddings
@@ -89,7 +91,9 @@ class VllmEngine:
         vllm = import_vllm()
         with torch.random.fork_rng():
             self.llm = vllm.LLM(**options, **_of_platform(gpu_memory_utilization, context, num_slots))
-        self.loaded, self.asleep = self._versions(), False
+        self.loaded, self.asleep, self.sleeps = self._versions(), False, sleep
+        if sleep:
+            self.sleep()
 
     def __enter__(self) -> "VllmEngine":
         return self
@@ -113,7 +117,10 @@ class VllmEngine:
     ) -> Generation:
         check_prompts(prompts, max_new_tokens, self.context)
         self._refresh()
-        return self._draw(prompts, keys_PG, temperature, max_new_tokens, on_finished)
+        generation = self._draw(prompts, keys_PG, temperature, max_new_tokens, on_finished)
+        if self.sleeps:
+            self.sleep()
+        return generation
 
     def _draw(self, prompts, keys_PG, temperature, max_new_tokens, on_finished=lambda count: None) -> Generation:
         from vllm import SamplingParams

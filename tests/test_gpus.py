@@ -1,0 +1,103 @@
+"""GPUs are shared out among processes. The names are made up: no driver is asked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from oneshot import gpus
+from oneshot.gpus import claimed_gpus, visible_gpus
+
+HOLDER = """
+import sys
+from oneshot.gpus import claimed_gpus
+with claimed_gpus(int(sys.argv[1])) as names:
+    print(*names, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def four_gpus(tmp_path, monkeypatch):
+    """Four names, and a folder for their locks."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,MIG-5/1/0,GPU-77")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(gpus.tempfile, "tempdir", None)
+    monkeypatch.setattr(gpus, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def hold(four_gpus):
+    """Start a process that holds so many GPUs until its input is closed: (process, their names)."""
+    started = []
+
+    def start(count):
+        command = [sys.executable, "-c", HOLDER, str(count)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1], started[-1].stdout.readline().split()
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+def test_no_gpu_is_given_twice(hold):
+    assert hold(1)[1] == ["0"]
+    other, names = hold(2)
+    assert names == ["1", "MIG-5/1/0"]
+    with claimed_gpus(1) as mine:
+        assert mine == ["GPU-77"]
+    other.kill()
+    other.wait()
+    with claimed_gpus(3) as mine:
+        assert mine == ["1", "MIG-5/1/0", "GPU-77"]
+
+
+def test_who_finds_too_few_free_holds_none_and_waits(hold, monkeypatch):
+    holder, _ = hold(3)
+    waits = []
+
+    def meanwhile(seconds):
+        waits.append(seconds)
+        with claimed_gpus(1) as names:
+            assert names == ["GPU-77"]
+        holder.communicate()
+
+    monkeypatch.setattr(gpus.time, "sleep", meanwhile)
+    with claimed_gpus(2) as names:
+        assert names == ["0", "1"]
+    assert len(waits) == 1
+
+
+def test_more_than_there_are_is_refused(four_gpus):
+    with pytest.raises(ValueError, match=r"engine.tensor_parallel: 5 GPUs wanted, 4 to be seen \(0, 1, MIG"):
+        claimed_gpus(5).__enter__()
+
+
+def test_a_host_without_gpus_gives_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+    with claimed_gpus(1) as names:
+        assert names == []
+
+
+def test_a_kernel_sees_the_gpus_of_its_job_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONESHOT_GPUS", "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "made-up,not-there,neither")
+    cell = nbformat.v4.new_code_cell("import os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])")
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "python3", "display_name": ""}})
+    path, done = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    nbformat.write(notebook, path)
+    papermill.execute_notebook(path, done, engine_name="ipc", progress_bar=False)
+    assert nbformat.read(done, as_version=4).cells[-1].outputs[0].text == "made-up,not-there\n"
+
+
+@pytest.mark.slow
+def test_the_trainer_keeps_to_its_device():
+    """On a device made of Python, as no GPU is at hand: see other_device.py."""
+    command = [sys.executable, "-m", "pytest", str(Path(__file__).parent / "other_device.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
