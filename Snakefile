@@ -323,6 +323,7 @@ use rule notebook as grpo with:
             settings={
                 "learning_rate": config["grpo"]["learning_rate"],
                 "prompts_per_step": config["grpo"]["prompts_per_step"],
+                "max_gap_nats": config["one_shot"]["max_gap_nats"],
                 "rewards": config["rewards"],
                 **config["sampling"],
                 "engine": ENGINE,

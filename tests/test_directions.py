@@ -125,7 +125,7 @@ def test_fisher_diagonal_is_the_mean_squared_score(policy, rollouts):
 def test_fisher_diagonal_predicts_the_kl_along_a_coordinate(policy, engine, problems):
     """½ h² F_jj is the KL of a step h along one coordinate, over many rollouts of the policy itself."""
     drawn = draw_rollouts(
-        engine, policy, problems, run="f", purpose="f", group_size=40, temperature=1.0, max_new_tokens=4
+        engine, policy, problems, run="f", purpose="f", group_size=16, temperature=1.0, max_new_tokens=4
     )
     fisher = fisher_diagonal(policy, drawn, 1.0)
     name = "model.norm.weight"

@@ -47,7 +47,8 @@ def test_blocks_dealt_out_give_the_same_bits(policy, rollouts, weights, written)
         assert torch.equal(combined.sums[name], sums)
 
 
-@pytest.mark.parametrize("sketch_size", [0, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sketch_size", [0, 64])
 def test_a_sharded_model_gives_the_same_gradient(policy, rollouts, weights, written, sketch_size):
     code, said = torchrun(written, "--blocks", "3", "--sharded", "--sketch-size", sketch_size)
     assert code == 0, said

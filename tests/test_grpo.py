@@ -1,5 +1,6 @@
 """The GRPO loop reuses the same parts: one of its steps, without Adam, is the one-shot gradient."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_a_gradient_that_is_not_finite_names_the_way_out(policy, rollouts):
     policy.model.lm_head.weight.register_hook(lambda grad: grad * torch.inf)
     with pytest.raises(ValueError, match=r"is not finite: lower grpo\.learning_rate"):
         update(policy, MasterWeights(policy.model, partial(SGD, lr=0.1)), rollouts, SETTINGS)
+
+
+def test_rollouts_of_another_policy_stop_the_run(policy, rollouts):
+    before = fingerprint(policy.model)
+    masters = MasterWeights(policy.model, partial(SGD, lr=0.1))
+    foreign = rollouts.assign(logprobs=rollouts.logprobs.map(lambda values: values - 0.01))
+    with pytest.raises(ValueError, match=r"more than one_shot\.max_gap_nats 0\.001"):
+        update(policy, masters, foreign, replace(SETTINGS, max_gap_nats=1e-3))
+    assert fingerprint(policy.model) == before
+    assert update(policy, masters, foreign, SETTINGS) == pytest.approx((0.01, 0.01), rel=1e-2)
 
 
 @pytest.mark.parametrize(("peak", "extensions", "expected"), [(3, 2, 3), (100, 2, 90), (100, 0, 10), (0.01, 1, 1 / 3)])

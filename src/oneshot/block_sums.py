@@ -106,18 +106,6 @@ class Gradient:
         return (noise / signal).item() if signal > 0 else float("inf")
 
 
-def check_agreement(gradient: Gradient, bound_nats: float) -> float:
-    """The largest |Δ log-prob| between sampler and trainer; ValueError if it is above the bound: not on-policy."""
-    largest, mean = gradient.sampler_gap[:, 0].max().item(), gradient.sampler_gap[:, 1].mean().item()
-    if largest > bound_nats:
-        raise ValueError(
-            f"sampler and trainer differ by up to {largest:.2g} nats a token ({mean:.2g} on average), more than "
-            f"one_shot.max_gap_nats {bound_nats:g}: the rollouts are not the trainer's own (other weights, precision "
-            "or temperature?)"
-        )
-    return largest
-
-
 class GradientBuilder:
     """Takes the blocks of one pass as they come and keeps of each what there is room for."""
 

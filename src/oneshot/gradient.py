@@ -151,6 +151,21 @@ def summarise_gap(gaps: list[Tensor]) -> Tensor:
     return torch.stack([gap_C.max(), gap_C.mean()]) if len(gap_C) else torch.zeros(2)
 
 
+def check_gap(gap: Tensor, bound_nats: float) -> tuple[float, float]:
+    """(largest, mean) |Δ log-prob| between sampler and trainer, of `gap` [..., 2], nats a token.
+
+    Raises ValueError if the largest is above the bound: the rollouts are not on-policy.
+    """
+    largest, mean = gap[..., 0].max().item(), gap[..., 1].mean().item()
+    if largest > bound_nats:
+        raise ValueError(
+            f"sampler and trainer differ by up to {largest:.2g} nats a token ({mean:.2g} on average), more than "
+            f"one_shot.max_gap_nats {bound_nats:g}: the rollouts are not the trainer's own (other weights, precision "
+            "or temperature?)"
+        )
+    return largest, mean
+
+
 def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) -> Iterator[np.ndarray]:
     """Row numbers of the chosen rollouts, group by group, in chunks of at most `chunk_tokens` tokens when packed.
 

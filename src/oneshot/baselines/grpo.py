@@ -6,6 +6,7 @@ policy. One update a batch keeps every ratio at 1, so there is nothing to clip; 
 there is no KL term.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.optim import AdamW
 
 from oneshot.baselines.master_weights import MasterWeights
 from oneshot.engines import Engine
-from oneshot.gradient import backward_weighted_logprobs, streamed
+from oneshot.gradient import backward_weighted_logprobs, check_gap, streamed
 from oneshot.models import Policy
 from oneshot.objectives import grpo_weights
 from oneshot.rewards import shaped_rewards
@@ -35,6 +36,8 @@ class GrpoSettings:
     max_new_tokens: int
     rewards: str = "binary"
     """binary, partial or ranked: see `oneshot.rewards`."""
+    max_gap_nats: float = math.inf
+    """The largest difference of a token's log-prob between sampler and trainer with which the run goes on."""
 
 
 def train_grpo(
@@ -66,11 +69,11 @@ def train_grpo(
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
         )
-        gap_nats = update(policy, masters, rollouts, settings)
+        largest, mean = update(policy, masters, rollouts, settings)
         seconds = time.perf_counter() - started
         after_step(step)
         counts = {"step": step, "rollouts": step * len(rollouts), "seconds": seconds}
-        yield {**counts, **rates(rollouts), "sampler_gap_max_nats": gap_nats}
+        yield {**counts, **rates(rollouts), "sampler_gap_max_nats": largest, "sampler_gap_mean_nats": mean}
 
 
 def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:
@@ -79,17 +82,21 @@ def next_problems(problems: list[Problem], step: int, count: int) -> list[Proble
     return [problems[(start + index) % len(problems)] for index in range(count)]
 
 
-def update(policy: Policy, masters: MasterWeights, rollouts: pd.DataFrame, settings: GrpoSettings) -> float:
+def update(
+    policy: Policy, masters: MasterWeights, rollouts: pd.DataFrame, settings: GrpoSettings
+) -> tuple[float, float]:
     """One optimiser step along g of these rollouts (ascent: the optimiser is handed -g).
 
-    Returns the largest |Δ log-prob| of a token between sampler and trainer, nats.
+    Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises ValueError, the
+    weights being as they were, if that is too large or a gradient is not finite.
     """
     weights = grpo_weights(shaped_rewards(rollouts, settings.rewards)).flatten().numpy()
     gradient = masters.zeros()
     with streamed(policy.model, gradient):
         gap = backward_weighted_logprobs(policy, rollouts, -weights / len(rollouts), settings.temperature)
+    agreement = check_gap(gap, settings.max_gap_nats)
     for name, values in gradient.items():
         if not values.isfinite().all():
             raise ValueError(f"the gradient of '{name}' is not finite: lower grpo.learning_rate")
     masters.descend(gradient)
-    return gap[0].item()
+    return agreement
