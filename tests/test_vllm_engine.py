@@ -13,7 +13,16 @@ import pytest
 import torch
 from conftest import random_direction
 from scipy import stats
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 import oneshot.engines.vllm
 from oneshot.engines import EngineUnavailable, get_engine
@@ -36,27 +45,26 @@ OTHER_END = 33
 """Ends completions for the model's own config, not for the policy."""
 
 
-def build(tied):
-    """Qwen3 in miniature, two queries a key-value head, with a tied or a separate output head."""
+ARCHITECTURES = {
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"hidden_size": 64, "head_dim": 32}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {"hidden_size": 128}),
+    "llama": (LlamaForCausalLM, LlamaConfig, {"hidden_size": 128}),
+    "olmo3": (Olmo3ForCausalLM, Olmo3Config, {"hidden_size": 128, "sliding_window": 20, "num_hidden_layers": 4}),
+}
+
+
+def build(tied, architecture="qwen3"):
+    """The architecture in miniature, two queries a key-value head, with a tied or a separate output head."""
     tokenizer = build_tokenizer((), 99)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        intermediate_size=128,
-        max_position_embeddings=64,
-        tie_word_embeddings=tied,
-        bos_token_id=None,
-        eos_token_id=OTHER_END,
-        pad_token_id=None,
-        initializer_range=0.1,
-    )
+    model_class, config_class, options = ARCHITECTURES[architecture]
+    shape = {
+        "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 128, "max_position_embeddings": 64, "tie_word_embeddings": tied, "bos_token_id": None,
+        "eos_token_id": OTHER_END, "pad_token_id": None, "initializer_range": 0.1,
+    }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Policy(Qwen3ForCausalLM(config).eval(), tokenizer)
+        return Policy(model_class(config_class(**{**shape, **options})).eval(), tokenizer)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
@@ -97,14 +105,18 @@ def test_greedy_tokens_are_those_of_the_cpu_engine(pair, prompts):
     assert_same_greedy(*pair, prompts)
 
 
+def four_groups(policy, engine, temperature=1.0):
+    problems = draw_problems(get_task("arithmetic"), (0, 60), 4, seed=0)
+    return draw_rollouts(
+        engine, policy, problems, run="v", purpose="v", group_size=4, temperature=temperature, max_new_tokens=LENGTH
+    )
+
+
 @needs_vllm
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_are_the_trainers(pair, temperature):
     policy, engine = pair
-    problems = draw_problems(get_task("arithmetic"), (0, 60), 4, seed=0)
-    rollouts = draw_rollouts(
-        engine, policy, problems, run="v", purpose="v", group_size=4, temperature=temperature, max_new_tokens=LENGTH
-    )
+    rollouts = four_groups(policy, engine, temperature)
     gradient = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature)
     assert gradient.sampler_gap.max() < 1e-4
     other = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature * 1.2)
@@ -252,6 +264,36 @@ def test_sleep_changes_nothing_that_is_drawn(pair, prompts):
     before = draw(engine, prompts, keys(3))
     engine.sleep()
     assert_same(draw(engine, prompts, keys(3)), before)
+
+
+@needs_vllm
+def test_an_engine_told_to_sleep_does_so_after_every_call(pair, prompts, monkeypatch):
+    _, engine = pair
+    slept = []
+    monkeypatch.setattr(engine, "sleep", lambda: slept.append(engine.loaded is not None))
+    draw(engine, prompts, keys(3))
+    assert slept == []
+    monkeypatch.setattr(engine, "sleeps", True)
+    draw(engine, prompts, keys(3))
+    assert slept == [True]
+
+
+@needs_vllm
+@pytest.mark.parametrize("architecture", ["qwen2", "llama", "olmo3"])
+def test_other_architectures(architecture, prompts):
+    """Those of the paper's models, moved and put back: biases, grouped queries, sliding windows, norms behind."""
+    policy = build(False, architecture)
+    with VllmEngine(policy, context=48, num_slots=16) as engine:
+        assert_same_greedy(policy, engine, prompts)
+        base = draw(engine, prompts, keys(3))
+        direction = {name: 0.05 * values for name, values in random_direction(policy).items()}
+        with moved(policy.model, direction, 1.0):
+            assert_same_greedy(policy, engine, prompts)
+        assert_same(draw(engine, prompts, keys(3)), base)
+        gradient = accumulate_gradient(
+            policy, four_groups(policy, engine), np.ones(16, dtype=np.float32), temperature=1.0
+        )
+        assert gradient.sampler_gap.max() < 1e-4
 
 
 @needs_vllm

@@ -37,6 +37,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from oneshot.engines import Generation, check_engine
 from oneshot.engines.torch import check_prompts
@@ -91,6 +92,7 @@ class VllmEngine:
         vllm = import_vllm()
         with torch.random.fork_rng():
             self.llm = vllm.LLM(**options, **_of_platform(gpu_memory_utilization, context, num_slots))
+        leave_to_trainer(policy.model)
         self.loaded, self.asleep, self.sleeps = self._versions(), False, sleep
         if sleep:
             self.sleep()
@@ -211,6 +213,15 @@ def refresh_tied_head(model: nn.Module) -> None:
     head, embedding = getattr(model, "lm_head", None), getattr(getattr(model, "model", None), "embed_tokens", None)
     if head is not None and embedding is not None and head.weight.data_ptr() == embedding.weight.data_ptr():
         head.quant_method.process_weights_after_loading(head)
+
+
+def leave_to_trainer(model: PreTrainedModel) -> None:
+    """Let `model`, and others of its class, be called as before.
+
+    An architecture that vLLM has not itself (OLMo3) it takes from `transformers`, and changes the very class: calls ask
+    an instance whether it is to be compiled, which those not made by vLLM do not know.
+    """
+    type(model.model).do_not_compile = True
 
 
 def import_vllm():
