@@ -1,5 +1,6 @@
 """The line search on landscapes whose peak is known, and the curvature against an exact Fisher information."""
 
+import copy
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import random_direction
 
 from oneshot.directions import inner
 from oneshot.evaluate import sequence_kl
+from oneshot.gradient import accumulate_gradient
 from oneshot.line_search import (
     base_step,
     best_multiple,
@@ -94,6 +96,15 @@ def test_moved_refuses_a_foreign_direction(policy):
 def one_token(rollouts):
     """The rollouts cut to their first token: then the expectation over completions is a sum over the vocabulary."""
     return rollouts.assign(tokens=[row[:1] for row in rollouts.tokens], logprobs=[row[:1] for row in rollouts.logprobs])
+
+
+def test_gradients_can_be_taken_where_it_stands(policy, rollouts, weights):
+    direction = random_direction(policy)
+    with moved(policy.model, direction, 0.1):
+        found = accumulate_gradient(policy, rollouts, weights, temperature=0.9).mean()
+        there = copy.deepcopy(policy)
+    expected = accumulate_gradient(there, rollouts, weights, temperature=0.9).mean()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_curvature_is_the_exact_fisher_information(policy, rollouts):

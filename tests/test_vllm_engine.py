@@ -289,11 +289,10 @@ def test_other_architectures(architecture, prompts):
         direction = {name: 0.05 * values for name, values in random_direction(policy).items()}
         with moved(policy.model, direction, 1.0):
             assert_same_greedy(policy, engine, prompts)
+            rollouts = four_groups(policy, engine)
+            gradient = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=1.0)
+            assert gradient.sampler_gap.max() < 1e-4
         assert_same(draw(engine, prompts, keys(3)), base)
-        gradient = accumulate_gradient(
-            policy, four_groups(policy, engine), np.ones(16, dtype=np.float32), temperature=1.0
-        )
-        assert gradient.sampler_gap.max() < 1e-4
 
 
 @needs_vllm

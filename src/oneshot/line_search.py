@@ -26,18 +26,19 @@ PROBE_KL = 1e-3
 def moved(model: Module, direction: Direction, step: float) -> Iterator[None]:
     """The model at θ0 + step·d inside the block, at θ0 bit for bit after it (restored from a copy, also on errors).
 
-    The copy is kept on the host.
+    The copy is kept on the host. Gradients may be taken inside the block.
     """
     parameters = dict(model.named_parameters())
     if set(direction) != set(parameters):
         raise ValueError(f"direction and model differ in the parameters {sorted(set(direction) ^ set(parameters))[:3]}")
-    with torch.no_grad():
-        base = {name: parameter.to("cpu", copy=True) for name, parameter in parameters.items()}
-        for name, parameter in parameters.items():
-            parameter.copy_((parameter.float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
-        try:
-            yield
-        finally:
+    base = {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
+    try:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_((parameter.float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
+        yield
+    finally:
+        with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(base[name])
 
