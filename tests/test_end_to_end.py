@@ -126,3 +126,23 @@ def test_a_policy_that_solves_nothing_is_said_to(finished):
     assert "0 of 800 rollouts are right" in output
     assert "there is no α*" in output
     assert not (finished / RUN / "search.csv").exists()
+
+
+def test_shards_that_finished_are_kept_when_an_engine_dies(finished, monkeypatch):
+    path = finished / "notebooks/01_sample.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(cell for cell in notebook.cells if "draw_rollouts(" in cell.source)
+    cell.source = "import os\nassert os.environ.get('DYING') != str(shard), 'the engine died'\n" + cell.source
+    nbformat.write(notebook, path)
+    shards = [finished / RUN / f"rollouts/shard{shard}.parquet" for shard in (0, 1)]
+    targets = [str(shard.relative_to(finished)) for shard in shards]
+    monkeypatch.setenv("DYING", "1")
+    code, output = run(finished, *targets)
+    assert code != 0
+    assert "the engine died" in output
+    assert [shard.exists() for shard in shards] == [True, False]
+    written = shards[0].stat().st_mtime_ns
+    monkeypatch.delenv("DYING")
+    assert run(finished, *targets)[0] == 0
+    assert shards[0].stat().st_mtime_ns == written
+    assert shards[1].exists()
