@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from oneshot.provenance import atomic_path, write_csv
@@ -200,7 +201,15 @@ def _whisker(axes: Axes, x: float, interval: pd.Series, color: str, marker: str)
 
 def _label(axes: Axes, x: float, y: float, text: str, color: str, offset: tuple, align: str = "left") -> None:
     axes.annotate(
-        text, (x, y), xytext=offset, textcoords="offset points", color=color, fontsize=8, ha=align, va="center"
+        text,
+        (x, y),
+        xytext=offset,
+        textcoords="offset points",
+        color=color,
+        fontsize=8,
+        ha=align,
+        va="center",
+        path_effects=[withStroke(linewidth=3, foreground="white")],  # legible where a line passes behind
     )
 
 
