@@ -4,37 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from architectures import ARCHITECTURES, tiny_model
 from conftest import logprob_by_hand
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Olmo3Config,
-    Olmo3ForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from oneshot.models import Policy
 from oneshot.packing import pack, packed_hidden
-
-COMMON = {
-    "vocab_size": 40,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 64,
-    "pad_token_id": None,
-}
-ARCHITECTURES = {
-    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(head_dim=8, **COMMON)),
-    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**COMMON)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**COMMON)),
-    "olmo3": lambda: Olmo3ForCausalLM(Olmo3Config(**COMMON)),
-}
 
 
 def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), longest=6, different_tokens=40):
@@ -58,9 +32,8 @@ def beginning_alike(rollouts, shared):
     return rollouts.assign(prompt_tokens=prompts)
 
 
-def build(name):
-    torch.manual_seed(0)
-    return Policy(ARCHITECTURES[name]().eval(), None)
+def build(name, **changes):
+    return Policy(tiny_model(name, **changes), None)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -141,9 +114,7 @@ def test_completions_of_one_token_need_no_completion_slice():
 @pytest.mark.parametrize("window", [1, 3, 8, 19, 20])
 def test_a_sliding_window_ends_where_it_does_in_transformers(window):
     """Windows that end within completions, prompts and what prompts share; three of four layers have one."""
-    torch.manual_seed(0)
-    config = Olmo3Config(**{**COMMON, "num_hidden_layers": 4}, sliding_window=window)
-    policy = Policy(Olmo3ForCausalLM(config).eval(), None)
+    policy = build("olmo3", num_hidden_layers=4, sliding_window=window)
     rollouts = random_rollouts(longest=12, different_tokens=2)
     check_against_one_token_at_a_time(policy, rollouts)
     check_against_one_token_at_a_time(policy, beginning_alike(rollouts, {0: np.arange(18), 2: np.arange(18)}))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
+from architectures import ARCHITECTURES, tiny_model
 from conftest import WITH_SMOLLM2
-from test_packing import ARCHITECTURES
 from transformers import AutoModelForCausalLM
 
 from oneshot.engines.torch import TorchEngine
@@ -25,7 +25,7 @@ TEMPLATE = (
 @pytest.fixture(params=ARCHITECTURES)
 def folder(request, tmp_path):
     """A model and its tokenizer, saved by `transformers` alone: no policy.json."""
-    return saved(tmp_path, ARCHITECTURES[request.param]())
+    return saved(tmp_path, tiny_model(request.param))
 
 
 def saved(path, model, **changes):
@@ -56,7 +56,7 @@ def test_every_architecture_is_loaded_saved_sampled_and_differentiated(folder, t
 
 
 def test_a_completion_in_plain_text_ends_where_the_format_says(tmp_path):
-    folder = saved(tmp_path, ARCHITECTURES["llama"]())
+    folder = saved(tmp_path, tiny_model("llama"))
     policy = load_pretrained(
         {"path": str(folder)}, {"end": "\n", "instruction": " ", "examples": {"sum": [["1+1=", "2"]]}}
     )
@@ -70,7 +70,7 @@ def test_a_completion_in_plain_text_ends_where_the_format_says(tmp_path):
 
 
 def test_precision_is_kept(tmp_path):
-    folder = saved(tmp_path / "hub", ARCHITECTURES["qwen3"]())
+    folder = saved(tmp_path / "hub", tiny_model("qwen3"))
     policy = load_pretrained({"path": str(folder)}, dtype="bfloat16")
     assert policy.model.dtype == torch.bfloat16
     save_policy(policy, tmp_path / "policy", {})
@@ -88,19 +88,19 @@ def test_prompts_as_chat_and_as_text():
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path):
-    folder = saved(tmp_path, ARCHITECTURES["llama"](), pad_token=None)
+    folder = saved(tmp_path, tiny_model("llama"), pad_token=None)
     policy = load_pretrained({"path": str(folder)})
     assert policy.tokenizer.pad_token_id == policy.end_id
 
 
 def test_a_tokenizer_without_end_is_refused(tmp_path):
-    folder = saved(tmp_path, ARCHITECTURES["llama"](), eos_token=None)
+    folder = saved(tmp_path, tiny_model("llama"), eos_token=None)
     with pytest.raises(BadFile, match="the tokenizer has no end token"):
         load_pretrained({"path": str(folder)})
 
 
 def test_a_chat_without_template_is_refused(tmp_path):
-    folder = saved(tmp_path, ARCHITECTURES["llama"](), chat_template=None)
+    folder = saved(tmp_path, tiny_model("llama"), chat_template=None)
     with pytest.raises(BadFile, match=r"has no chat template: set prompt\.chat to false"):
         load_pretrained({"path": str(folder)}, {"chat": True})
 
@@ -115,7 +115,7 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch):
 
 
 def test_a_broken_folder_is_refused_by_name(tmp_path):
-    folder = saved(tmp_path, ARCHITECTURES["qwen2"]())
+    folder = saved(tmp_path, tiny_model("qwen2"))
     (folder / "config.json").write_text(json.dumps({"model_type": "none"}))
     with pytest.raises(BadFile, match=f"{folder}: not loaded"):
         load_pretrained({"path": str(folder)})

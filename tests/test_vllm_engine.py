@@ -11,18 +11,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from architectures import tiny_model
 from conftest import random_direction
 from scipy import stats
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Olmo3Config,
-    Olmo3ForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 import oneshot.engines.vllm
 from oneshot.engines import EngineUnavailable, get_engine
@@ -45,26 +36,15 @@ OTHER_END = 33
 """Ends completions for the model's own config, not for the policy."""
 
 
-ARCHITECTURES = {
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"hidden_size": 64, "head_dim": 32}),
-    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {"hidden_size": 128}),
-    "llama": (LlamaForCausalLM, LlamaConfig, {"hidden_size": 128}),
-    "olmo3": (Olmo3ForCausalLM, Olmo3Config, {"hidden_size": 128, "sliding_window": 20, "num_hidden_layers": 4}),
-}
+OPTIONS = {"qwen3": {"hidden_size": 64, "head_dim": 32}, "olmo3": {"sliding_window": 20, "num_hidden_layers": 4}}
 
 
 def build(tied, architecture="qwen3"):
-    """The architecture in miniature, two queries a key-value head, with a tied or a separate output head."""
+    """Heads of the size that vLLM wants, two queries a key-value head, a tied or a separate output head."""
     tokenizer = build_tokenizer((), 99)
-    model_class, config_class, options = ARCHITECTURES[architecture]
-    shape = {
-        "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "intermediate_size": 128, "max_position_embeddings": 64, "tie_word_embeddings": tied, "bos_token_id": None,
-        "eos_token_id": OTHER_END, "pad_token_id": None, "initializer_range": 0.1,
-    }  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Policy(model_class(config_class(**{**shape, **options})).eval(), tokenizer)
+    shape = {"hidden_size": 128, "intermediate_size": 128, "initializer_range": 0.1, **OPTIONS.get(architecture, {})}
+    ids = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": OTHER_END}
+    return Policy(tiny_model(architecture, tie_word_embeddings=tied, **ids, **shape), tokenizer)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
