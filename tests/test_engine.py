@@ -11,7 +11,7 @@ from oneshot import prefixes
 from oneshot.engines import torch as torch_engine
 from oneshot.engines.decoder import Decoder
 from oneshot.engines.noise import gumbel, rollout_key
-from oneshot.engines.torch import TorchEngine
+from oneshot.engines.torch import TorchEngine, _log_softmax_and_entropy
 from oneshot.models import Policy, build_tokenizer
 from oneshot.prefixes import shared_prefixes
 
@@ -65,6 +65,15 @@ def test_entropy_is_that_of_the_sampling_distribution(policy):
             for p in prefixes
         ]
     assert generation.entropy_R[0].item() == pytest.approx(torch.stack(entropies).mean().item(), abs=1e-5)
+
+
+def test_log_probs_of_a_large_vocabulary_are_exact_to_rounding():
+    """Against FP64, where `log_softmax` is off by 1e-5."""
+    logits_SV = 4 * torch.randn(8, 50_000, generator=torch.Generator().manual_seed(0))
+    logprobs_SV, entropy_S = _log_softmax_and_entropy(logits_SV)
+    exact = torch.distributions.Categorical(logits=logits_SV.double())
+    assert (logprobs_SV - exact.logits).abs().max() < 5e-6
+    assert (entropy_S - exact.entropy()).abs().max() < 5e-6
 
 
 def test_greedy_is_transformers_greedy(policy):
