@@ -49,9 +49,8 @@ class Slice:
     """The row of that slice which each row continues."""
     mask_R1LM: Tensor | None
     """Who may be seen: the real tokens of what stands before, oneself causally. None: oneself only."""
-    positions_RL: Tensor
-    """Where in its own sequence each token stands; then the same of all that its rows may see."""
     positions_RM: Tensor
+    """Where in its own sequence each token stands that its rows may see; the last L are the rows' own."""
     longest: int
     """Tokens of the longest row, what it continues included."""
 
@@ -59,8 +58,9 @@ class Slice:
         """Who may be seen [R, 1, L, M] by a layer whose tokens see `window` positions, themselves among them."""
         if not window or self.longest <= window:
             return self.mask_R1LM
-        causal = _causal(self.positions_RL.shape[1]).to(self.valid_RL.device)
-        near_RLM = self.positions_RL[:, :, None] - self.positions_RM[:, None] < window
+        length = self.valid_RL.shape[1]
+        causal = _causal(length).to(self.valid_RL.device)
+        near_RLM = self.positions_RM[:, -length:, None] - self.positions_RM[:, None] < window
         return near_RLM[:, None] & (causal if self.mask_R1LM is None else self.mask_R1LM)
 
     def to(self, device: torch.device) -> "Slice":
@@ -243,7 +243,7 @@ class _Slices:
         self.parts: list[Slice] = []
         self.gathered: list[np.ndarray] = []
         self.seen: list[Tensor] = []
-        """What the rows of each slice see, which of it is tokens [R, M]."""
+        """Slice by slice, which places that its rows may see hold tokens, not padding [R, M]."""
 
     def add(self, paths: list[np.ndarray], above: int | None = None, owners: np.ndarray | None = None) -> int:
         """A slice of sequences, by where their tokens stand, that continue those rows of an earlier one; its place."""
@@ -253,20 +253,19 @@ class _Slices:
             [np.pad(path, (0, len(steps) - len(path)), mode="edge" if len(path) else "constant") for path in paths]
         )
         seen_RM = valid_RL = torch.from_numpy(steps < lengths[:, None])
-        positions_RM = positions_RL = _tensor(self.positions_T[padded])
+        positions_RM = _tensor(self.positions_T[padded])
         mask_R1LM = None
         if above is not None:
             before_RM = self.seen[above][owners]
             mask_R1LM = _mask(before_RM, len(steps))
             seen_RM = torch.cat([before_RM, valid_RL], dim=1)
-            positions_RM = torch.cat([self.parts[above].positions_RM[owners], positions_RL], dim=1)
+            positions_RM = torch.cat([self.parts[above].positions_RM[owners], positions_RM], dim=1)
         self.parts.append(
             Slice(
                 valid_RL=valid_RL,
                 above=above,
                 owners_R=None if owners is None else _tensor(owners),
                 mask_R1LM=mask_R1LM,
-                positions_RL=positions_RL,
                 positions_RM=positions_RM,
                 longest=1 + int((positions_RM * seen_RM).max()),
             )

@@ -13,7 +13,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from oneshot.provenance import atomic_path, write_csv
@@ -78,7 +77,8 @@ def _central_panel(axes: Axes, frame: pd.DataFrame, cost: str) -> None:
     point = over_policies(one_shot, ["arm"], "accuracy").iloc[0]
     axes.plot(one_shot[cost], one_shot.accuracy, ".", color=COLORS["one_shot"], alpha=0.4, markersize=3)
     _whisker(axes, one_shot[cost].mean(), point, COLORS["one_shot"], marker="D")
-    axes.set_xscale("log")
+    costs = [*curve[cost], *one_shot[cost]]
+    _log_axis(axes, (1, 2, 5) if max(costs) < 100 * min(costs) else (1,))
     best = curve.loc[curve.value.idxmax()]
     inwards = "left" if best[cost] == curve[cost].min() else "right"
     _label(axes, best[cost], best.value, NAMES["grpo"], COLORS["grpo"], (0, 8), inwards)
@@ -143,9 +143,15 @@ def _along_alpha(axes: Axes, frame: pd.DataFrame, column: str, with_base: bool =
 
 
 def _alpha_axis(axes: Axes) -> None:
-    axes.set(xscale="log", xlabel="step size α / α_base")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(xlabel="step size α / α_base")
+    _log_axis(axes, (1, 2, 5))
+
+
+def _log_axis(axes: Axes, subs: tuple[int, ...]) -> None:
+    """Numbers at these multiples of the powers of ten, in plain writing."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -201,15 +207,7 @@ def _whisker(axes: Axes, x: float, interval: pd.Series, color: str, marker: str)
 
 def _label(axes: Axes, x: float, y: float, text: str, color: str, offset: tuple, align: str = "left") -> None:
     axes.annotate(
-        text,
-        (x, y),
-        xytext=offset,
-        textcoords="offset points",
-        color=color,
-        fontsize=8,
-        ha=align,
-        va="center",
-        path_effects=[withStroke(linewidth=3, foreground="white")],  # legible where a line passes behind
+        text, (x, y), xytext=offset, textcoords="offset points", color=color, fontsize=8, ha=align, va="center"
     )
 
 

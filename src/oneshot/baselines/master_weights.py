@@ -1,6 +1,6 @@
 """Optimisers on FP32 copies of the weights.
 
-A small step is lost in the rounding of a BF16 weight: at a learning rate of 1e-6 one of 0.01 stays what it is for ever.
+A small step is lost in the rounding of a BF16 weight: at a learning rate of 1e-6, a weight of 0.01 never moves.
 So the optimiser's weights are kept in FP32, on the host with its moments, and the model's are rounded from them after
 every step. Weights that are FP32 already are their own masters.
 """

@@ -216,7 +216,7 @@ def refresh_tied_head(model: nn.Module) -> None:
 
 
 def leave_to_trainer(model: PreTrainedModel) -> None:
-    """Let `model`, and others of its class, be called as before.
+    """Let `model`, and others of its class that are there already, be called as before.
 
     An architecture that vLLM has not itself (OLMo3) it takes from `transformers`, and changes the very class: calls ask
     an instance whether it is to be compiled, which those not made by vLLM do not know.
