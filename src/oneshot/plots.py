@@ -96,10 +96,9 @@ def draw_landscape(frame: pd.DataFrame, stars: pd.DataFrame, slopes: pd.DataFram
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.2))
     for panel, (kind, column) in zip(axes[0], KINDS.items(), strict=False):
         _along_alpha(panel, frame, column)
-        panel.plot(stars.multiple_star, stars[column], "*", color="black", markersize=6, alpha=0.7)
+        stars_drawn = panel.plot(stars.multiple_star, stars[column], "*", color="black", markersize=6, alpha=0.7)
         panel.set(ylabel=f"accuracy, {KIND_TITLES[kind]}", ylim=(0, 1.05 * panel.dataLim.y1))
-    lowest = stars.loc[stars.accuracy.idxmin()]
-    _label(axes[0, 0], lowest.multiple_star, lowest.accuracy, "α* on test", "black", (-7, 3), "right")
+    axes[0, 0].legend(stars_drawn, ["α* on test"], loc="lower right", frameon=False, fontsize=8, handletextpad=0.1)
     _slope_panel(axes[0, 2], slopes)
     _along_alpha(axes[1, 0], frame, "entropy_nats")
     axes[1, 0].set(ylabel="entropy, nats per token")
