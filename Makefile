@@ -1,17 +1,31 @@
 # Two commands that need nothing but Python 3.11 or newer: `make figures` and `make test`.
 PYTHON ?= python3
+E ?= laptop
+F ?= central
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: figures smoke main code smollm2 test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code smollm2 gallery readme test test-slow test-vllm test-all paper clean
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
 	$(SNAKEMAKE) figures
 
 main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one run, the central comparison
 	$(SNAKEMAKE) main
+
+figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smoke
+	$(SNAKEMAKE) figures/$(E)/$(F).csv --configfile config/$(E).yaml
+
+gallery: $(VENV)/installed  ## the README's pictures, from the laptop experiment's main job
+	$(SNAKEMAKE) gallery
+
+readme: $(VENV)/installed  ## the README's generated table
+	$(BIN)/python -m oneshot.workflow.readme
 
 code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)
 	$(SNAKEMAKE) figures --configfile config/code.yaml
@@ -38,6 +52,8 @@ paper: figures  ## the paper, from the results
 	$(BIN)/python -c "import typst; typst.compile('paper/main.typ', output='paper/main.pdf', root='.')"
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "needs Python 3.11 or newer, this is $$($(PYTHON) --version): make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

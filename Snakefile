@@ -1,17 +1,26 @@
 # The whole experiment as one DAG. `snakemake --cores all figures` regenerates every figure and table.
 #
-#   00 policy ──────┬─ 01 sample (shards) ── 02 gradient (shards) ── 03 line search ─┬─ 09 figures
-#                   └─ 05 baselines (GRPO) ──────────────────────────────────────────┤
-#   00 tuning policy ── 05 tuning ───────────────────────────────────────────────────┴─ 10 summary
+#   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
+#   00 policy ───┘     (gate)      │   (shards)     (shards)  └ 03 slope                       │
+#                                  ├─ 05 baseline, any other arm ──────────────────────────────┤
+#                                  └─ 05 tuning, on a policy that is not reported ─────────────┴─ 10 summary
 #
-# Each rule runs one notebook through papermill and passes it its own section of the config. The executed copy
-# is the rule's log, so it survives a failure with the traceback in it. Editing prose or outputs of a notebook
-# re-runs nothing: what counts is the digest of the code it runs.
+# Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
+# of the config are looked up by name, and inputs and outputs are passed under the names they have in the rule. The
+# executed copy is the rule's log, so it survives a failure with the traceback in it. Editing prose or outputs of a
+# notebook re-runs nothing: what counts is the digest of the code that it runs.
+import sys
+
 import yaml
 
-from oneshot import experiment, provenance
+from oneshot.workflow import catalogue, digests, experiment
+from oneshot.workflow.plan import Plan
 
-if "experiment" not in config:
+
+configfile: "config/protocol.yaml"
+
+
+if not workflow.overwrite_configfiles:
 
     configfile: "config/laptop.yaml"
 
@@ -20,36 +29,84 @@ experiment.check(
     config, yaml.safe_load(open(workflow.source_path("config/schema.yaml")))
 )
 experiment.check_host(config)
+plan = Plan(config)
+figures = catalogue.load(workflow.source_path("config/figures.yaml"))
 
-NAME, TASK = config["experiment"], config["task"]
-ENGINE = experiment.engine(config)
-RESULTS, FIGURES = f"results/{NAME}", f"figures/{NAME}"
-BASE = RESULTS + "/{size}/policy{policy}/base"
-RUN = RESULTS + "/{size}/policy{policy}/" + TASK + "/run{run}"
-SHARDS = range(config["one_shot"]["shards"])
-PRETRAINED = [
-    size for size, entry in config["sizes"].items() if experiment.is_pretrained(entry)
-]
-SPLITS = [split for split in config["splits"] if split != "pretraining"]
-RUNS = [(policy, run) for policy, runs in config["runs"].items() for run in runs]
-TUNED = BASE.format(size=config["main_size"], policy=config["tuning"]["policy"])
-FAMILY = [(config["main_size"], policy) for policy in config["runs"]] + [
-    (size, list(config["runs"])[0])
-    for size in config["sizes"]
-    if size != config["main_size"]
-]
+RESULTS = f"results/{config['experiment']}"
+FIGURES = f"figures/{config['experiment']}"
+POLICY = RESULTS + "/policies/{model}/policy{policy}"
+PROBLEMS = RESULTS + "/problems/{task}/policy{policy}"
+BASE = RESULTS + "/{model}/{task}/policy{policy}"
+RUN = BASE + "/run{run}"
+ARM = RUN + "/arms/{arm}"
+TUNING = RESULTS + "/{model}/{task}/tuning"
+SHARDS = range(config["batch"]["shards"])
+MAIN = plan.jobs[0]  # `make main`: this policy and run alone
+PAPERMILL = f"{sys.executable} -m papermill"
 
 
 def code(notebook):
-    return provenance.code_digest(f"notebooks/{notebook}.ipynb", "src/oneshot")
+    """The digest of the code that a job runs. Like `settings`, it takes no `input`: Snakemake leaves what depends on
+    it out of what it records, and would not notice a change."""
+    return lambda wildcards: digests.job_digest(
+        notebook, plan.picked(notebook, dict(wildcards.items()))
+    )
 
 
-def arguments(notebook, **parameters):
-    """Parameters of a notebook, all of which it must have, as one line of YAML (in which 1.0e-5 stays a number)."""
-    provenance.check_parameters(f"notebooks/{notebook}.ipynb", set(parameters))
+def settings(notebook):
+    """What the config and the wildcards say to a job, as YAML (in which 1.0e-5 stays a number)."""
+    return lambda wildcards: as_yaml(plan.parameters(notebook, dict(wildcards.items())))
+
+
+def as_yaml(parameters):
     return yaml.safe_dump(
-        parameters, default_flow_style=True, sort_keys=False, width=float("inf")
+        parameters, default_flow_style=True, sort_keys=False, width=2**30
     ).strip()
+
+
+def files(wildcards, input, output):
+    """The paths of a job, under the names that they have in its rule."""
+    inputs = {
+        name: value if isinstance(value, str) else list(value)
+        for name, value in input.items()
+    }
+    return as_yaml({**inputs, "out": dict(output.items())})
+
+
+def read_by(names, main_job=False):
+    """The paths of every table of these figures, of all jobs of the plan or of the main job alone."""
+    return [
+        path
+        for table in figures.tables(names)
+        for path in PATHS[table](jobs_of(main_job))
+    ]
+
+
+def jobs_of(main_job):
+    same_run = ("model", "task", "policy", "run")
+    if not main_job:
+        return plan.jobs
+    return [
+        job
+        for job in plan.jobs
+        if all(getattr(job, name) == getattr(MAIN, name) for name in same_run)
+    ]
+
+
+def once(pattern, jobs):
+    return list(dict.fromkeys(pattern.format(**vars(job)) for job in jobs))
+
+
+PATHS = {
+    **{
+        table: lambda jobs, table=table: once(ARM + f"/{table}.csv", jobs)
+        for table in catalogue.ARM_TABLES
+    },
+    "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
+    "acceptance": lambda jobs: once(BASE + "/acceptance.csv", plan.policies),
+    "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
+}
+ARM_OUTPUTS = {table: ARM + f"/{table}.csv" for table in catalogue.ARM_TABLES}
 
 
 def one_of(names):
@@ -57,76 +114,38 @@ def one_of(names):
     return "|".join(names) or "(?!)"
 
 
-def of_runs(path, runs=RUNS):
-    """A path of a run at the main size, for each of these (policy, run) pairs."""
-    return [
-        f"{RUN}/{path}".format(size=config["main_size"], policy=policy, run=run)
-        for policy, run in runs
-    ]
-
-
-def drawn_from(figure, runs=RUNS):
-    """The tables a figure (or the summary's paired differences) is drawn from, by name."""
-    tables = {
-        "central": [
-            "landscape",
-            "test",
-            "search",
-            "grpo/path",
-            "grpo/steps",
-            "timings/grpo",
-            "timings/line_search",
-        ],
-        "landscape": ["landscape", "test", "search", "slope"],
-        "entropy": ["landscape", "grpo/path"],
-        "by_problem": ["test_by_problem", "grpo/test_by_problem"],
-    }
-    paths = {table: of_runs(f"{table}.csv", runs) for table in tables[figure]}
-    if figure == "central":
-        for stage in ("sample", "gradient"):
-            paths[f"timings/{stage}"] = [
-                p
-                for shard in SHARDS
-                for p in of_runs(f"timings/{stage}{shard}.csv", runs)
-            ]
-    return paths
-
-
 wildcard_constraints:
-    size="[a-z0-9]+",
+    model=one_of(config["models"]),
+    task=one_of(config["splits"]),
+    arm=one_of(config["arms"]),
+    figure=one_of(figures.names),
     policy=r"\d+",
     run=r"\d+",
     shard=r"\d+",
+    scope="|main_job/",
 
 
 localrules:
     figures,
     main,
     family,
+    gallery,
 
 
 rule figures:
     input:
-        expand(
-            FIGURES + "/{figure}.{kind}",
-            figure=["central", "landscape", "entropy"],
-            kind=["pdf", "png"],
-        ),
-        FIGURES + "/central_table.md",
-        RESULTS + "/summary.csv",
+        figures.files(FIGURES),
+        RESULTS + "/provenance.json",
 
 
 rule main:
     input:
-        FIGURES + "/main_job/central.pdf",
+        figures.files(FIGURES + "/main_job", main_job=True),
 
 
 rule family:
     input:
-        [
-            BASE.format(size=size, policy=policy) + "/acceptance.csv"
-            for size, policy in FAMILY
-        ],
+        once(BASE + "/acceptance.csv", plan.policies),
 
 
 rule notebook:
@@ -134,301 +153,280 @@ rule notebook:
         "environment.yml"
     threads: 1
     resources:
-        gpu=experiment.num_gpus(config),
+        gpu=plan.num_gpus(),
     params:
         code="",
-        parameters="",
+        settings="{}",
+        files=files,
     shell:
-        "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} "
-        "papermill {input[0]} {log[0]} --engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.parameters:q}"
+        "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
+        "--engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.settings:q} -y {params.files:q}"
 
 
-use rule notebook as base_policy with:
+use rule notebook as problems with:
     input:
-        ancient("notebooks/00_base_policy.ipynb"),
+        ancient("notebooks/00_problems.ipynb"),
     output:
-        BASE + "/policy/model.safetensors",
-        BASE + "/acceptance.csv",
-        expand(BASE + "/problems/{split}.jsonl", split=SPLITS, allow_missing=True),
+        **{split: f"{PROBLEMS}/{split}.jsonl" for split in catalogue.SPLITS},
     log:
-        BASE + "/00_base_policy.ipynb",
-    wildcard_constraints:
-        size=one_of(size for size in config["sizes"] if size not in PRETRAINED),
+        PROBLEMS + "/00_problems.ipynb",
     resources:
         gpu=0,
     params:
-        code=code("00_base_policy"),
-        parameters=lambda wildcards: arguments(
-            "00_base_policy",
-            tasks=config["tasks"],
-            splits=config["splits"],
-            pretraining=config.get("pretraining"),
-            size=config["sizes"][wildcards.size],
-            acceptance=(
-                config["acceptance"] if wildcards.size == config["main_size"] else {}
-            ),
-            max_new_tokens=config["sampling"]["max_new_tokens"],
-            policy_seed=int(wildcards.policy),
-            out=BASE.format(**wildcards),
-        ),
+        code=code("00_problems"),
+        settings=settings("00_problems"),
 
 
-use rule notebook as pretrained_policy with:
+use rule notebook as pretrain with:
     input:
-        ancient("notebooks/00_pretrained_policy.ipynb"),
+        ancient("notebooks/00_pretrain.ipynb"),
     output:
-        rules.base_policy.output,
+        policy=POLICY + "/model.safetensors",
     log:
-        BASE + "/00_pretrained_policy.ipynb",
+        POLICY + "/00_pretrain.ipynb",
     wildcard_constraints:
-        size=one_of(PRETRAINED),
+        model=one_of(name for name in config["models"] if not plan.is_pretrained(name)),
+    resources:
+        gpu=0,
     params:
-        code=code("00_pretrained_policy"),
-        parameters=lambda wildcards: arguments(
-            "00_pretrained_policy",
-            model=config["sizes"][wildcards.size],
-            tasks=config["tasks"],
-            splits=config["splits"],
-            acceptance=(
-                config["acceptance"] if wildcards.size == config["main_size"] else {}
-            ),
-            sampling={**config["sampling"], "engine": ENGINE},
-            policy_seed=int(wildcards.policy),
-            out=BASE.format(**wildcards),
-        ),
+        code=code("00_pretrain"),
+        settings=settings("00_pretrain"),
+
+
+use rule notebook as load with:
+    input:
+        ancient("notebooks/00_load.ipynb"),
+    output:
+        policy=POLICY + "/model.safetensors",
+    log:
+        POLICY + "/00_load.ipynb",
+    wildcard_constraints:
+        model=one_of(name for name in config["models"] if plan.is_pretrained(name)),
+    params:
+        code=code("00_load"),
+        settings=settings("00_load"),
+
+
+use rule notebook as acceptance with:
+    input:
+        ancient("notebooks/00_acceptance.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        retention_path=PROBLEMS + "/retention.jsonl",
+    output:
+        acceptance=BASE + "/acceptance.csv",
+    log:
+        BASE + "/00_acceptance.ipynb",
+    params:
+        code=code("00_acceptance"),
+        settings=settings("00_acceptance"),
 
 
 use rule notebook as sample with:
     input:
         ancient("notebooks/01_sample.ipynb"),
-        BASE + "/policy/model.safetensors",
-        BASE + "/problems/train.jsonl",
+        policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
+        acceptance_path=BASE + "/acceptance.csv",
     output:
-        RUN + "/rollouts/shard{shard}.parquet",
-        RUN + "/timings/sample{shard}.csv",
+        rollouts=RUN + "/rollouts/shard{shard}.parquet",
+        timings=RUN + "/timings/sample{shard}.csv",
     log:
         RUN + "/notebooks/01_sample{shard}.ipynb",
     params:
         code=code("01_sample"),
-        parameters=lambda wildcards: arguments(
-            "01_sample",
-            base=f"{BASE}/policy".format(**wildcards),
-            problems=f"{BASE}/problems/train.jsonl".format(**wildcards),
-            num_prompts=config["one_shot"]["prompts"],
-            shard=int(wildcards.shard),
-            num_shards=len(SHARDS),
-            sampling={**config["sampling"], "engine": ENGINE},
-            run=RUN.format(**wildcards),
-            out=RUN.format(**wildcards),
-        ),
+        settings=settings("01_sample"),
 
 
 use rule notebook as gradient with:
     input:
         ancient("notebooks/02_gradient.ipynb"),
-        BASE + "/policy/model.safetensors",
-        RUN + "/rollouts/shard{shard}.parquet",
+        policy_path=POLICY + "/model.safetensors",
+        rollouts_path=RUN + "/rollouts/shard{shard}.parquet",
     output:
-        RUN + "/gradient/shard{shard}.safetensors",
-        RUN + "/reward_gradient/shard{shard}.safetensors",
-        RUN + "/right_gradient/shard{shard}.safetensors",
-        RUN + "/wrong_gradient/shard{shard}.safetensors",
-        RUN + "/timings/gradient{shard}.csv",
+        gradient=RUN + "/gradient/shard{shard}.safetensors",
+        reward_gradient=RUN + "/reward_gradient/shard{shard}.safetensors",
+        timings=RUN + "/timings/gradient{shard}.csv",
     log:
         RUN + "/notebooks/02_gradient{shard}.ipynb",
     params:
         code=code("02_gradient"),
-        parameters=lambda wildcards, input: arguments(
-            "02_gradient",
-            base=f"{BASE}/policy".format(**wildcards),
-            rollouts=input[2],
-            rewards=config["rewards"],
-            shard=int(wildcards.shard),
-            blocks_per_shard=config["one_shot"]["blocks"] // len(SHARDS),
-            sign_share=config["one_shot"]["sign_share"],
-            max_gap_nats=config["one_shot"]["max_gap_nats"],
-            out=RUN.format(**wildcards),
+        settings=settings("02_gradient"),
+
+
+use rule notebook as direction with:
+    input:
+        ancient("notebooks/03_direction.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        rollouts_paths=expand(
+            rules.sample.output.rollouts, shard=SHARDS, allow_missing=True
         ),
+        gradient_paths=expand(
+            rules.gradient.output.gradient, shard=SHARDS, allow_missing=True
+        ),
+    output:
+        direction=ARM + "/direction.safetensors",
+        scale=ARM + "/scale.csv",
+    log:
+        ARM + "/03_direction.ipynb",
+    params:
+        code=code("03_direction"),
+        settings=settings("03_direction"),
 
 
 use rule notebook as line_search with:
     input:
         ancient("notebooks/03_line_search.ipynb"),
-        BASE + "/policy/model.safetensors",
-        expand(
-            BASE + "/problems/{split}.jsonl",
-            split=["validation", "test", "retention"],
-            allow_missing=True,
-        ),
-        rollouts=expand(
-            RUN + "/rollouts/shard{shard}.parquet", shard=SHARDS, allow_missing=True
-        ),
-        gradients=expand(
-            RUN + "/gradient/shard{shard}.safetensors",
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        test_path=PROBLEMS + "/test.jsonl",
+        retention_path=PROBLEMS + "/retention.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        timings_paths=expand(
+            RUN + "/timings/{stage}{shard}.csv",
+            stage=["sample", "gradient"],
             shard=SHARDS,
             allow_missing=True,
         ),
-        slopes=expand(
-            RUN + "/reward_gradient/shard{shard}.safetensors",
-            shard=SHARDS,
-            allow_missing=True,
-        ),
+        direction_path=rules.direction.output.direction,
+        scale_path=rules.direction.output.scale,
     output:
-        [
-            RUN + f"/{table}.csv"
-            for table in ("landscape", "search", "slope", "test", "test_by_problem")
-        ],
-        RUN + "/timings/line_search.csv",
+        **ARM_OUTPUTS,
     log:
-        RUN + "/notebooks/03_line_search.ipynb",
+        ARM + "/03_line_search.ipynb",
+    wildcard_constraints:
+        arm=one_of(plan.arms_of(method_is_search=True)),
     params:
         code=code("03_line_search"),
-        parameters=lambda wildcards, input: arguments(
-            "03_line_search",
-            base=f"{BASE}/policy".format(**wildcards),
-            problems=f"{BASE}/problems".format(**wildcards),
-            rollouts=list(input.rollouts),
-            gradients=list(input.gradients),
-            reward_gradients=list(input.slopes),
-            search={
-                **config["line_search"],
-                "samples": config["num_samples"],
-                "rewards": config["rewards"],
-                "microbatch": experiment.grpo_batch(config),
-                "engine": ENGINE,
-            },
-            run=RUN.format(**wildcards),
-            out=RUN.format(**wildcards),
-        ),
+        settings=settings("03_line_search"),
 
 
-use rule notebook as grpo with:
+use rule notebook as slope with:
     input:
-        ancient("notebooks/05_baselines.ipynb"),
-        BASE + "/policy/model.safetensors",
-        expand(BASE + "/problems/{split}.jsonl", split=SPLITS, allow_missing=True),
-    output:
-        RUN + "/grpo/path.csv",
-        RUN + "/grpo/steps.csv",
-        RUN + "/grpo/test_by_problem.csv",
-        RUN + "/timings/grpo.csv",
-    log:
-        RUN + "/notebooks/05_baselines_grpo.ipynb",
-    params:
-        code=code("05_baselines"),
-        parameters=lambda wildcards: arguments(
-            "05_baselines",
-            base=f"{BASE}/policy".format(**wildcards),
-            problems=f"{BASE}/problems".format(**wildcards),
-            settings={
-                "learning_rate": config["grpo"]["learning_rate"],
-                "prompts_per_step": config["grpo"]["prompts_per_step"],
-                "max_gap_nats": config["one_shot"]["max_gap_nats"],
-                "rewards": config["rewards"],
-                **config["sampling"],
-                "engine": ENGINE,
-            },
-            num_steps=experiment.grpo_steps(config),
-            checkpoints=experiment.grpo_checkpoints(config),
-            num_samples=config["num_samples"],
-            run=RUN.format(**wildcards),
-            out=f"{RUN}/grpo".format(**wildcards),
+        ancient("notebooks/03_slope.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        gradient_paths=rules.direction.input.gradient_paths,
+        reward_gradient_paths=expand(
+            rules.gradient.output.reward_gradient, shard=SHARDS, allow_missing=True
         ),
+    output:
+        slope=RUN + "/slope.csv",
+    log:
+        RUN + "/notebooks/03_slope.ipynb",
+    params:
+        code=code("03_slope"),
+        settings=settings("03_slope"),
 
 
-use rule notebook as tuning with:
+use rule notebook as baseline with:
+    input:
+        ancient("notebooks/05_baseline.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        test_path=PROBLEMS + "/test.jsonl",
+        retention_path=PROBLEMS + "/retention.jsonl",
+        acceptance_path=BASE + "/acceptance.csv",
+        rollouts_paths=lambda wildcards: expand(
+            rules.sample.output.rollouts,
+            shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
+            **wildcards,
+        ),
+    output:
+        **ARM_OUTPUTS,
+    log:
+        ARM + "/05_baseline.ipynb",
+    wildcard_constraints:
+        arm=one_of(plan.arms_of(method_is_search=False)),
+    params:
+        code=code("05_baseline"),
+        settings=settings("05_baseline"),
+
+
+use rule baseline as tuning with:
     input:
         ancient("notebooks/05_tuning.ipynb"),
-        TUNED + "/policy/model.safetensors",
-        expand(TUNED + "/problems/{split}.jsonl", split=["train", "validation"]),
+        policy_path=POLICY.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/model.safetensors",
+        train_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/train.jsonl",
+        validation_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/validation.jsonl",
+        acceptance_path=BASE.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/acceptance.csv",
+        rollouts_paths=lambda wildcards: expand(
+            rules.sample.output.rollouts,
+            shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
+            policy=config["tuning"]["policy"],
+            run=0,
+            **wildcards,
+        ),
     output:
-        RESULTS + "/tuning/grpo.csv",
+        tuning=TUNING + "/{arm}/tuning.csv",
     log:
-        RESULTS + "/tuning/05_tuning_grpo.ipynb",
+        TUNING + "/{arm}/05_tuning.ipynb",
     params:
         code=code("05_tuning"),
-        parameters=arguments(
-            "05_tuning",
-            base=f"{TUNED}/policy",
-            problems=f"{TUNED}/problems",
-            settings={
-                "prompts_per_step": config["grpo"]["prompts_per_step"],
-                "rewards": config["rewards"],
-                **config["sampling"],
-                "engine": ENGINE,
-            },
-            learning_rates=config["tuning"]["learning_rates"],
-            max_extensions=config["tuning"]["max_extensions"],
-            num_steps=config["grpo"]["steps"],
-            num_samples=config["num_samples"],
-            out=f"{RESULTS}/tuning",
-        ),
+        settings=settings("05_tuning"),
 
 
 use rule notebook as draw with:
     input:
         ancient("notebooks/09_figures.ipynb"),
-        unpack(lambda wildcards: drawn_from(wildcards.figure)),
+        table_paths=lambda wildcards: read_by([wildcards.figure], wildcards.scope),
     output:
-        multiext(FIGURES + "/{figure}", ".pdf", ".png", ".csv"),
+        pdf=FIGURES + "/{scope}{figure}.pdf",
+        png=FIGURES + "/{scope}{figure}.png",
+        data=FIGURES + "/{scope}{figure}.csv",
     log:
-        FIGURES + "/notebooks/09_{figure}.ipynb",
+        FIGURES + "/notebooks/{scope}09_{figure}.ipynb",
+    wildcard_constraints:
+        figure=one_of(figures.of_kind("figure")),
     resources:
         gpu=0,
     params:
         code=code("09_figures"),
-        parameters=lambda wildcards: arguments(
-            "09_figures",
-            figure=wildcards.figure,
-            tables=drawn_from(wildcards.figure),
-            out=FIGURES,
-        ),
+        settings=settings("09_figures"),
 
 
-use rule draw as draw_main_job with:
-    input:
-        ancient("notebooks/09_figures.ipynb"),
-        unpack(lambda wildcards: drawn_from(wildcards.figure, RUNS[:1])),
+use rule draw as tabulate with:
     output:
-        multiext(FIGURES + "/main_job/{figure}", ".pdf", ".png", ".csv"),
-    log:
-        FIGURES + "/main_job/notebooks/09_{figure}.ipynb",
-    params:
-        code=code("09_figures"),
-        parameters=lambda wildcards: arguments(
-            "09_figures",
-            figure=wildcards.figure,
-            tables=drawn_from(wildcards.figure, RUNS[:1]),
-            out=f"{FIGURES}/main_job",
-        ),
+        markdown=FIGURES + "/{scope}{figure}.md",
+        data=FIGURES + "/{scope}{figure}.csv",
+    wildcard_constraints:
+        figure=one_of(figures.of_kind("table")),
 
 
 use rule notebook as summary with:
     input:
         ancient("notebooks/10_summary.ipynb"),
-        unpack(lambda wildcards: drawn_from("central")),
-        unpack(lambda wildcards: drawn_from("landscape")),
-        unpack(lambda wildcards: drawn_from("by_problem")),
-        RESULTS + "/tuning/grpo.csv",
-        acceptance=rules.family.input,
+        table_paths=read_by(["summary"]),
     output:
-        RESULTS + "/summary.csv",
-        RESULTS + "/provenance.json",
-        multiext(FIGURES + "/central_table", ".csv", ".md"),
+        summary=RESULTS + "/summary.csv",
+        provenance=RESULTS + "/provenance.json",
     log:
         RESULTS + "/10_summary.ipynb",
     resources:
         gpu=0,
     params:
         code=code("10_summary"),
-        parameters=lambda wildcards, input: arguments(
-            "10_summary",
-            tables=drawn_from("central")
-            | drawn_from("landscape")
-            | drawn_from("by_problem"),
-            acceptance=list(input.acceptance),
-            tuning=f"{RESULTS}/tuning/grpo.csv",
-            config=config,
-            summary=f"{RESULTS}/summary.csv",
-            out=FIGURES,
-        ),
+        settings=settings("10_summary"),
+
+
+rule gallery:
+    input:
+        expand(FIGURES + "/main_job/{figure}.png", figure=figures.of_kind("figure")),
+    output:
+        expand("paper/gallery/{figure}.png", figure=figures.of_kind("figure")),
+    run:
+        for source, target in zip(input, output):
+            catalogue.shrink(source, target)
+
+
+onerror:
+    print(
+        "Stopped. What had finished is kept: the same command takes the run up again.\n"
+        "The traceback stands above, and in the last cell of the notebook that is named as the job's log."
+    )

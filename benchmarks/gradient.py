@@ -22,13 +22,13 @@ import transformers
 from step import LONGEST, TASK, build
 
 from oneshot.engines.torch import TorchEngine
-from oneshot.gradient import accumulate_gradient
-from oneshot.models import Policy, build_policy
-from oneshot.objectives import grpo_weights
-from oneshot.rewards import shaped_rewards
-from oneshot.sampling import draw_rollouts
-from oneshot.tasks import draw_problems
-from oneshot.throughput import measure_sgemm, useful_flops
+from oneshot.gradients.objectives import grpo_weights
+from oneshot.gradients.one_pass import accumulate_gradient
+from oneshot.gradients.rewards import shaped_rewards
+from oneshot.measures.throughput import measure_sgemm, useful_flops
+from oneshot.policies.models import Policy, build_policy
+from oneshot.sampling import Draw, Sampling, draw_rollouts
+from oneshot.tasks.problem_sets import draw_problems
 
 SIZES = {
     "1m": {"hidden": 128, "layers": 5, "heads": 4, "feed_forward": 384},
@@ -99,16 +99,9 @@ def padded_gradient(
 
 def own_rollouts(policy: Policy) -> tuple[pd.DataFrame, np.ndarray]:
     """What the policy answers, and the GRPO weights of its right and wrong answers; groups without are left out."""
-    rollouts = draw_rollouts(
-        TorchEngine(policy),
-        policy,
-        draw_problems(TASK, (60, 80), OWN_PROMPTS, seed=0),
-        run="benchmark",
-        purpose="gradient",
-        group_size=OWN_GROUP_SIZE,
-        temperature=1.0,
-        max_new_tokens=LONGEST,
-    )
+    problems = draw_problems(TASK, (60, 80), OWN_PROMPTS, seed=0)
+    sampling = Sampling(1.0, LONGEST, OWN_GROUP_SIZE)
+    rollouts = draw_rollouts(TorchEngine(policy), problems, Draw("benchmark", "gradient"), sampling)
     weights = grpo_weights(shaped_rewards(rollouts)).flatten().numpy()
     return rollouts[weights != 0].reset_index(drop=True), weights[weights != 0]
 
@@ -116,7 +109,7 @@ def own_rollouts(policy: Policy) -> tuple[pd.DataFrame, np.ndarray]:
 def compare(policy: Policy, rollouts: pd.DataFrame, weights: np.ndarray, repeats: int) -> dict[str, float]:
     flops, fed = useful_flops(policy, rollouts)
     ways = {
-        "packed": lambda: accumulate_gradient(policy, rollouts, weights, temperature=1.0).sums,
+        "packed": lambda: accumulate_gradient(policy, rollouts.assign(weight=weights), temperature=1.0).sums,
         "padded": lambda: padded_gradient(policy, rollouts, weights, by_length=True),
         "unsorted": lambda: padded_gradient(policy, rollouts, weights, by_length=False),
     }

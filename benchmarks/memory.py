@@ -15,7 +15,7 @@ import torch
 import transformers
 from transformers import Qwen2Config
 
-from oneshot.memory import gradient_memory
+from oneshot.gradients.memory import gradient_memory
 
 QWEN_7B = Qwen2Config(
     vocab_size=152064,

@@ -22,12 +22,15 @@ import transformers
 import yaml
 
 from oneshot.engines.torch import TorchEngine
-from oneshot.experiment import task_names
-from oneshot.models import Policy, PromptFormat, build_policy, load_policy
-from oneshot.pretrain import build_mixture, mixture_documents, padded_batches, pretrain
-from oneshot.pretrained import load_pretrained
-from oneshot.tasks import Problem, draw_in_turn, get_task
-from oneshot.throughput import measure_sgemm
+from oneshot.measures.throughput import measure_sgemm
+from oneshot.policies.models import Policy, build_policy, load_policy
+from oneshot.policies.pretrain import build_mixture, mixture_documents, padded_batches, pretrain
+from oneshot.policies.pretrained import load_pretrained
+from oneshot.policies.prompts import PromptFormat
+from oneshot.tasks import get_task
+from oneshot.tasks.problem_sets import draw_in_turn
+from oneshot.tasks.task import Problem
+from oneshot.workflow.experiment import task_names
 
 BARE_TOKENS = 32
 TARGETS = {"sampler_vs_generate_laptop": 2.5, "sampler_vs_generate_smollm2": 1.5}

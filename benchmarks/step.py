@@ -21,17 +21,18 @@ import pandas as pd
 import torch
 import transformers
 
-from oneshot.directions import cosine
 from oneshot.engines.torch import TorchEngine
-from oneshot.gradient import accumulate_gradient
-from oneshot.models import Policy, build_policy, load_policy, save_policy
-from oneshot.objectives import Batch, rollout_weights
-from oneshot.pretrain import Ingredient, mixture_documents, padded_batches, pretrain
-from oneshot.rewards import shaped_rewards
-from oneshot.sampling import draw_rollouts
-from oneshot.tasks import Problem, draw_problems
+from oneshot.gradients.objectives import Batch, rollout_weights
+from oneshot.gradients.one_pass import accumulate_gradient
+from oneshot.gradients.rewards import shaped_rewards
+from oneshot.measures.throughput import measure_sgemm
+from oneshot.policies.models import Policy, build_policy, load_policy, save_policy
+from oneshot.policies.pretrain import Ingredient, mixture_documents, padded_batches, pretrain
+from oneshot.sampling import Draw, Sampling, draw_rollouts
 from oneshot.tasks.arithmetic import Arithmetic
-from oneshot.throughput import measure_sgemm
+from oneshot.tasks.problem_sets import draw_problems
+from oneshot.tasks.task import Problem
+from oneshot.vectors import cosine
 
 SIZE = {"hidden": 128, "layers": 5, "heads": 4, "feed_forward": 384}
 TASK = Arithmetic(num_terms=12, largest=9, max_term=2, slip_rate=0.1)
@@ -122,20 +123,12 @@ def start_worker(folder: str) -> None:
 
 def half_step(problems: list[Problem]) -> dict:
     """Sample, score and differentiate: Σ A_i ∇ log π, not divided by anything."""
-    rollouts = draw_rollouts(
-        TorchEngine(worker_policy),
-        worker_policy,
-        problems,
-        run="benchmark",
-        purpose="step",
-        group_size=GROUP_SIZE,
-        temperature=1.0,
-        max_new_tokens=LONGEST,
-    )
+    sampling = Sampling(1.0, LONGEST, GROUP_SIZE)
+    rollouts = draw_rollouts(TorchEngine(worker_policy), problems, Draw("benchmark", "step"), sampling)
     batch = Batch(shaped_rewards(rollouts), torch.tensor(rollouts.tokens.map(len).to_numpy()), LONGEST)
     tokens = int(batch.lengths_R.sum())
     weights = rollout_weights("dapo", batch).flatten().numpy() * tokens / len(rollouts)
-    sums = accumulate_gradient(worker_policy, rollouts, weights, temperature=1.0).sums
+    sums = accumulate_gradient(worker_policy, rollouts.assign(weight=weights), temperature=1.0).sums
     of_parameters = {name: values[0].numpy() for name, values in sums.items()}
     informative = int((batch.rewards_PG.amax(dim=1) > batch.rewards_PG.amin(dim=1)).sum())
     return {"sum": of_parameters, "tokens": tokens, "right": float(rollouts.reward.sum()), "informative": informative}

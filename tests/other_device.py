@@ -9,18 +9,17 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import random_direction
+from conftest import differentiate, lab_of, random_direction
 from torch.optim import AdamW
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from oneshot.baselines.grpo import GrpoSettings, update
-from oneshot.baselines.master_weights import MasterWeights
-from oneshot.evaluate import sequence_kl
-from oneshot.fisher import fisher_diagonal
-from oneshot.gradient import accumulate_gradient
-from oneshot.line_search import effective_move, moved
-from oneshot.models import fingerprint, load_policy, save_policy
+from oneshot.gradients.weights import weigh
+from oneshot.measures.evaluate import sequence_kl
+from oneshot.policies.models import fingerprint, load_policy, save_policy
+from oneshot.steps.fisher import fisher_diagonal
+from oneshot.steps.line_search import effective_move, moved
+from oneshot.steps.master_weights import MasterWeights
 
 NAME = "other"
 COPIES = {"aten::_to_copy", "aten::copy_", "aten::_copy_from"}
@@ -114,7 +113,7 @@ def test_devices_do_not_mix():
 def test_the_pass(policy, other, rollouts, weights):
     assert other.model.device.type == NAME
     expected, found = (
-        accumulate_gradient(each, rollouts, weights, temperature=0.9, num_blocks=3) for each in (policy, other)
+        differentiate(each, rollouts, weights, temperature=0.9, num_blocks=3) for each in (policy, other)
     )
     assert same(expected.mean(), found.mean())
     assert found.sampler_gap.max() < 1e-4
@@ -137,8 +136,7 @@ def test_a_move_and_its_divergence(policy, other, rollouts, tmp_path):
 
 
 def test_a_step(policy, other, rollouts):
-    settings = GrpoSettings(1e-2, 3, 4, 0.9, 6)
     for each in (policy, other):
         masters = MasterWeights(each.model, partial(AdamW, lr=1e-2, weight_decay=0.0))
-        assert max(update(each, masters, rollouts, settings)) < 1e-4
+        assert max(lab_of(each).climb(masters, weigh(rollouts))) < 1e-4
     assert same(weights_of(policy), weights_of(other))

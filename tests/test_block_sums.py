@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import differentiate
 
-from oneshot.block_sums import Gradient, load_gradient, save_gradient
-from oneshot.directions import cosine, inner
-from oneshot.gradient import accumulate_gradient
-from oneshot.provenance import BadFile
-from oneshot.sketch import sketch
+from oneshot.files import BadFile
+from oneshot.gradients.block_sums import Gradient, load_gradient, save_gradient
+from oneshot.gradients.sketch import sketch
+from oneshot.vectors import cosine, inner
 
 SIZE = 20
 """Rollouts per block of the made-up gradients."""
@@ -45,7 +45,7 @@ def test_no_signal_has_no_noise_scale():
 
 
 def test_one_block_has_no_variance():
-    with pytest.raises(ValueError, match=r"one_shot\.blocks"):
+    with pytest.raises(ValueError, match="no variance"):
         Gradient([0], {"w": torch.ones(1, 2)}, 1, torch.zeros(1, 2), ["a"]).second_moment()
 
 
@@ -70,9 +70,9 @@ def test_sketches_are_unbiased_and_as_exact_as_they_say():
 
 def test_a_sketched_gradient_is_the_whole_one_without_its_blocks(policy, rollouts, weights, tmp_path):
     options = {"temperature": 0.9, "num_blocks": 4}
-    whole = accumulate_gradient(policy, rollouts, weights, **options)
-    sketched = accumulate_gradient(policy, rollouts, weights, sketch_size=8192, **options)
-    save_gradient(sketched, tmp_path / "g.safetensors", {"policy": "p"})
+    whole = differentiate(policy, rollouts, weights, **options)
+    sketched = differentiate(policy, rollouts, weights, sketch_size=8192, **options)
+    save_gradient(sketched, tmp_path / "g.safetensors", {"fingerprint": "p"})
     loaded = load_gradient([tmp_path / "g.safetensors"], "p")
     assert cosine(loaded.mean(), whole.mean()) == pytest.approx(1)
     for name, values in whole.second_moment().items():
@@ -86,24 +86,24 @@ def test_a_sketched_gradient_is_the_whole_one_without_its_blocks(policy, rollout
 
 
 def test_subset_cosine_is_that_of_the_means(policy, rollouts, weights):
-    gradient = accumulate_gradient(policy, rollouts, weights, temperature=0.9, num_blocks=4)
+    gradient = differentiate(policy, rollouts, weights, temperature=0.9, num_blocks=4)
     expected = cosine(gradient.mean([0, 2]), gradient.mean([1, 3]))
     assert gradient.subset_cosine([0, 2], [1, 3]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sketched_shards_add_up(policy, rollouts, weights, tmp_path):
-    whole = accumulate_gradient(policy, rollouts, weights, temperature=0.9, num_blocks=4, sketch_size=64)
+    whole = differentiate(policy, rollouts, weights, temperature=0.9, num_blocks=4, sketch_size=64)
     paths = [tmp_path / f"{shard}.safetensors" for shard in range(2)]
     for shard, path in enumerate(paths):
         rows = slice(24 * shard, 24 * shard + 24)
         options = {"num_blocks": 2, "first_block": 2 * shard, "sketch_size": 64}
-        part = accumulate_gradient(policy, rollouts[rows], weights[rows], temperature=0.9, **options)
-        save_gradient(part, path, {"policy": "p"})
+        part = differentiate(policy, rollouts[rows], weights[rows], temperature=0.9, **options)
+        save_gradient(part, path, {"fingerprint": "p"})
     loaded = load_gradient(paths, "p")
     assert torch.equal(loaded.sketches, whole.sketches)
     assert cosine(loaded.mean(), whole.mean()) == pytest.approx(1)
-    save_gradient(whole, paths[1], {"policy": "p"})
-    other = accumulate_gradient(policy, rollouts[:24], weights[:24], temperature=0.9, num_blocks=2, sketch_size=32)
-    save_gradient(other, paths[0], {"policy": "p"})
+    save_gradient(whole, paths[1], {"fingerprint": "p"})
+    other = differentiate(policy, rollouts[:24], weights[:24], temperature=0.9, num_blocks=2, sketch_size=32)
+    save_gradient(other, paths[0], {"fingerprint": "p"})
     with pytest.raises(BadFile, match="holds the same rollouts"):
         load_gradient(paths, "p")

@@ -6,26 +6,24 @@ import pytest
 import torch
 from conftest import TINY, logprob_by_hand
 
-from oneshot.directions import (
+from oneshot.measures.evaluate import sequence_kl
+from oneshot.policies.models import build_policy
+from oneshot.sampling import Draw, Sampling, draw_rollouts
+from oneshot.steps.directions import (
     DIRECTIONS,
     Ingredients,
-    cosine,
-    inner,
     layerwise,
     natural,
     newton_schulz,
-    norm,
     orthogonal,
     polar_factor,
     rms,
     sign,
     take_direction,
 )
-from oneshot.evaluate import sequence_kl
-from oneshot.fisher import fisher_diagonal
-from oneshot.line_search import measure_curvature, moved
-from oneshot.models import build_policy
-from oneshot.sampling import draw_rollouts
+from oneshot.steps.fisher import fisher_diagonal
+from oneshot.steps.line_search import measure_curvature, moved
+from oneshot.vectors import cosine, inner, norm
 
 A = {"x": torch.tensor([3.0, 0.0]), "y": torch.tensor([[4.0]])}
 B = {"x": torch.tensor([1.0, 1.0]), "y": torch.tensor([[-1.0]])}
@@ -124,9 +122,7 @@ def test_fisher_diagonal_is_the_mean_squared_score(policy, rollouts):
 
 def test_fisher_diagonal_predicts_the_kl_along_a_coordinate(policy, engine, problems):
     """½ h² F_jj is the KL of a step h along one coordinate, over many rollouts of the policy itself."""
-    drawn = draw_rollouts(
-        engine, policy, problems, run="f", purpose="f", group_size=16, temperature=1.0, max_new_tokens=4
-    )
+    drawn = draw_rollouts(engine, problems, Draw("f", "f"), Sampling(1.0, 4, group_size=16))
     fisher = fisher_diagonal(policy, drawn, 1.0)
     name = "model.norm.weight"
     coordinate = int(fisher[name].argmax())

@@ -6,26 +6,33 @@ import sys
 
 import pytest
 import torch
+from conftest import differentiate
 
-from oneshot.block_sums import load_gradient
-from oneshot.directions import norm
-from oneshot.gradient import accumulate_gradient
-from oneshot.models import fingerprint, save_policy
+from oneshot.gradients.block_sums import load_gradient
+from oneshot.policies.models import fingerprint, save_policy
 from oneshot.rollouts import save_rollouts
+from oneshot.vectors import norm
 
 
 @pytest.fixture
 def written(policy, rollouts, tmp_path):
     """A folder with the policy and its rollouts, as the notebooks leave them."""
     save_policy(policy, tmp_path / "policy", {})
-    origin = {"policy": fingerprint(policy.model), "run": "test", "temperature": 0.9}
+    origin = {"fingerprint": fingerprint(policy.model), "run": "test", "temperature": 0.9}
     save_rollouts(rollouts, tmp_path / "rollouts.parquet", origin)
     return tmp_path
 
 
 def torchrun(folder, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "oneshot.distributed", "--policy", folder / "policy", "--rollouts", folder / "rollouts.parquet"]
+    command += [
+        "-m",
+        "oneshot.gradients.distributed",
+        "--policy",
+        folder / "policy",
+        "--rollouts",
+        folder / "rollouts.parquet",
+    ]
     command += [*arguments, "--out", folder / "gradient.safetensors"]
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -41,7 +48,7 @@ def test_blocks_dealt_out_give_the_same_bits(policy, rollouts, weights, written)
     code, said = torchrun(written, "--blocks", "4")
     assert code == 0, said
     combined = load_gradient([written / "gradient.safetensors"], fingerprint(policy.model))
-    alone = accumulate_gradient(policy, rollouts, weights, temperature=0.9, num_blocks=4)
+    alone = differentiate(policy, rollouts, weights, temperature=0.9, num_blocks=4)
     assert combined.digests == alone.digests
     for name, sums in alone.sums.items():
         assert torch.equal(combined.sums[name], sums)
@@ -53,7 +60,7 @@ def test_a_sharded_model_gives_the_same_gradient(policy, rollouts, weights, writ
     code, said = torchrun(written, "--blocks", "3", "--sharded", "--sketch-size", sketch_size)
     assert code == 0, said
     sharded = load_gradient([written / "gradient.safetensors"], fingerprint(policy.model))
-    alone = accumulate_gradient(policy, rollouts, weights, temperature=0.9, num_blocks=3, sketch_size=sketch_size)
+    alone = differentiate(policy, rollouts, weights, temperature=0.9, num_blocks=3, sketch_size=sketch_size)
     assert relative_error(sharded.mean(), alone.mean()) < 1e-5
     assert torch.allclose(sharded.sampler_gap, alone.sampler_gap, atol=1e-6)
     if sketch_size:
@@ -64,4 +71,4 @@ def test_a_sharded_model_gives_the_same_gradient(policy, rollouts, weights, writ
 def test_blocks_that_cannot_be_dealt_out_are_refused(written):
     code, said = torchrun(written, "--blocks", "3")
     assert code != 0
-    assert "3 blocks cannot be dealt out to 2 processes: change one_shot.blocks" in said
+    assert "3 blocks cannot be dealt out to 2 processes" in said

@@ -10,7 +10,8 @@ from conftest import copy_project, snakemake
 
 from oneshot.rollouts import load_rollouts, save_rollouts
 
-RUN = "results/tiny/main/policy1/arithmetic/run0"
+RUN = "results/tiny/main/arithmetic/policy1/run0"
+ARMS = f"{RUN}/arms"
 pytestmark = pytest.mark.slow
 
 
@@ -19,17 +20,22 @@ def tiny_project(folder):
     copy_project(folder)
     config = yaml.safe_load((folder / "config/smoke.yaml").read_text())
     config |= {"experiment": "tiny", "acceptance": {}}
-    config["sizes"]["main"]["steps"] = 500
-    config["one_shot"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
+    config["models"]["main"]["steps"] = 500
+    config["batch"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
     config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
-    config["grpo"] |= {"steps": 20, "checkpoints": [1, 5]}
-    config["splits"]["test"]["problems"] = config["splits"]["validation"]["problems"] = 64
-    (folder / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    config["arms"]["grpo"]["settings"] |= {"steps": 20, "checkpoints": [1, 5]}
+    for split in ("test", "validation"):
+        config["splits"]["arithmetic"][split]["problems"] = 64
+    (folder / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return folder
 
 
 def run(folder, *arguments):
     return snakemake(folder, *arguments, "--configfile", "config/tiny.yaml")
+
+
+def points(folder, arm):
+    return pd.read_csv(folder / ARMS / arm / "points.csv")
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +50,20 @@ def test_everything_is_there(finished):
     for name in ("central", "landscape", "entropy"):
         assert (finished / f"figures/tiny/{name}.png").stat().st_size > 10_000
     summary = pd.read_csv(finished / "results/tiny/summary.csv")
-    assert list(summary) == ["quantity", "value", "low", "high", "unit", "seeds"]
-    search = pd.read_csv(finished / RUN / "search.csv").set_index("quantity").value
-    assert search.sampler_gap_max_nats < 1e-4
-    assert search.batch_rollouts + search.search_rollouts == 80 * 10 + 6 * 64 * 2
-    path = pd.read_csv(finished / RUN / "grpo/path.csv")
-    assert path.rollouts.max() >= search.batch_rollouts + search.search_rollouts
+    assert {"experiment", "model", "task", "arm", "point", "quantity", "value", "low", "high"} <= set(summary)
+    quantities = pd.read_csv(finished / ARMS / "one_shot/quantities.csv").set_index("quantity").value
+    assert quantities.sampler_gap_max < 1e-4
+    spent = points(finished, "one_shot").query("split == 'test' and chosen").iloc[0]
+    assert spent.rollouts == 80 * 10 + 6 * 64 * 2
+    assert (spent.batch_rollouts, spent.sampling_phases, spent.gradient_steps, spent.search_rounds) == (800, 1, 1, 6)
+    assert 0 <= points(finished, "grpo").rollouts.max() - spent.rollouts < 50
 
 
 def test_the_base_is_the_same_for_both_arms(finished):
     """Same problems, same keys: step 0 of GRPO and α = 0 of the search are one measurement."""
-    path = pd.read_csv(finished / RUN / "grpo/path.csv").query("step == 0").set_index("split")
-    landscape = pd.read_csv(finished / RUN / "landscape.csv").query("multiple == 0").iloc[0]
-    test = pd.read_csv(finished / RUN / "test.csv").query("arm == 'base'").iloc[0]
-    for column in ("accuracy", "greedy_accuracy", "entropy_nats"):
-        assert path.loc["validation", column] == landscape[column]
-        assert path.loc["test", column] == test[column]
+    ours, theirs = (points(finished, arm).query("point == 0").set_index("split") for arm in ("one_shot", "grpo"))
+    for column in ("accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"):
+        assert (ours[column] == theirs[column][ours.index]).all()
 
 
 def test_nothing_is_left_to_do(finished):
@@ -77,8 +81,29 @@ def test_prose_re_runs_nothing_and_code_its_dependants(finished):
     path.write_text(nbformat.writes(notebook))
     output = run(finished, "figures", "--dry-run")[1]
     assert "line_search" in output
-    assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "grpo", "base_policy"))
+    assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "baseline", "pretrain"))
     path.write_text(original)
+
+
+def test_a_changed_key_is_seen_by_snakemake(finished):
+    """What tests/test_plan.py shows of the plan reaches the DAG: rewards re-run both arms, but no sampling."""
+    output = run(finished, "figures", "--dry-run", "--config", "rewards=partial")[1]
+    for rule in ("gradient", "direction", "line_search", "baseline", "tuning", "summary"):
+        assert f"rule {rule}:" in output, rule
+    for rule in ("sample", "pretrain", "problems", "acceptance"):
+        assert f"rule {rule}:" not in output, rule
+
+
+def test_a_result_of_another_run_is_refused(finished):
+    """The one-shot arm's table in the place of GRPO's: refused by name, and no figure is drawn from it."""
+    path, other = (finished / ARMS / arm / "points.csv" for arm in ("grpo", "one_shot"))
+    original = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    code, output = run(finished, "figures/tiny/central.pdf")
+    path.write_bytes(original)
+    assert code != 0
+    assert "two are of the same run" in output
+    assert run(finished, "figures")[0] == 0
 
 
 def test_a_deleted_figure_comes_back_byte_for_byte(finished):
@@ -93,8 +118,9 @@ def test_a_deleted_figure_comes_back_byte_for_byte(finished):
 
 def test_results_repeat_byte_for_byte(finished):
     """One run again, from its rollouts on: every table is the same, timings aside."""
-    names = ["landscape.csv", "search.csv", "slope.csv", "test.csv", "test_by_problem.csv", "rollouts/shard0.parquet"]
-    names += ["gradient/shard0.safetensors", "grpo/path.csv", "grpo/steps.csv"]
+    tables = ("points", "by_problem", "steps", "quantities")
+    names = [f"arms/{arm}/{table}.csv" for arm in ("one_shot", "grpo") for table in tables]
+    names += ["slope.csv", "rollouts/shard0.parquet", "gradient/shard0.safetensors"]
     before = {name: (finished / RUN / name).read_bytes() for name in names}
     shutil.rmtree(finished / RUN)
     for targets in ([f"{RUN}/{name}" for name in names], ["figures"]):
@@ -125,7 +151,7 @@ def test_a_policy_that_solves_nothing_is_said_to(finished):
     assert code != 0
     assert "0 of 800 rollouts are right" in output
     assert "there is no α*" in output
-    assert not (finished / RUN / "search.csv").exists()
+    assert not (finished / ARMS / "one_shot/points.csv").exists()
 
 
 def test_shards_that_finished_are_kept_when_an_engine_dies(finished, monkeypatch):

@@ -12,7 +12,7 @@ from oneshot.engines import torch as torch_engine
 from oneshot.engines.decoder import Decoder
 from oneshot.engines.noise import gumbel, rollout_key
 from oneshot.engines.torch import TorchEngine, _log_softmax_and_entropy
-from oneshot.models import Policy, build_tokenizer
+from oneshot.policies.models import Policy, build_tokenizer
 from oneshot.prefixes import shared_prefixes
 
 PROMPTS = ["1+2=", "47+8-5+9=", "sort:dacb=", "9="]

@@ -7,91 +7,131 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oneshot import experiment
-from oneshot.experiment import ConfigError
 from oneshot.sandbox import SandboxUnavailable
-from oneshot.tasks.gym import FAMILIES
-from oneshot.tasks.published import MATHEMATICS
+from oneshot.workflow import catalogue, experiment, readme
+from oneshot.workflow.experiment import ConfigError
+from oneshot.workflow.plan import Job, Plan
 
 ROOT = Path(__file__).parent.parent
-SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-SHIPPED = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.stem != "schema"]
+CONFIG = ROOT / "config"
+SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
+SHARED = ("protocol", "schema", "figures")
+SHIPPED = [path.stem for path in sorted(CONFIG.glob("*.yaml")) if path.stem not in SHARED]
 
 
 def load(name):
-    return yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    return experiment.load(name, CONFIG)
 
 
 def changed(keys, value, name="laptop"):
     config = copy.deepcopy(load(name))
     *path, last = keys.split(".")
-    reduce(lambda node, key: node[key], path, config)[last] = value
+    node = reduce(lambda node, key: node[int(key) if key.isdecimal() else key], path, config)
+    node[int(last) if last.isdecimal() else last] = value
     return config
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_configs_are_possible(path):
-    config = yaml.safe_load(path.read_text())
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configs_are_possible(name):
+    config = load(name)
     experiment.check(config, SCHEMA)
-    assert config["experiment"] == path.stem
+    assert config["experiment"] == name
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("grpo.learning_rat", 1e-3, r"grpo: .*'learning_rat' was unexpected"),
-        ("colour", "red", r"config: .*'colour' was unexpected"),
-        ("grpo.learning_rate", "1e-3", r"grpo\.learning_rate: '1e-3' is not of type 'number'"),
-        ("sampling.group_size", 1, r"sampling\.group_size: 1 is less than the minimum of 2"),
-        ("sampling.temperature", 0, r"sampling\.temperature: 0 is less than or equal"),
-        ("splits.validation.buckets", [79, 88], r"splits\.validation\.buckets: \[79, 88\] overlaps splits\.train"),
-        ("splits.retention.buckets", [50, 70], r"splits\.retention\.buckets: .* overlaps splits\.pretraining"),
-        ("splits.test.buckets", [90, 90], r"splits\.test\.buckets: \[90, 90\] holds no bucket"),
-        ("splits.test.task", "chess", r"splits\.test\.task: 'chess' is not one of tasks"),
-        ("splits.train.problems", 100, r"splits\.train\.problems: 100 are fewer than the 5000 prompts"),
-        ("one_shot.prompts", 5001, r"one_shot\.prompts: 5001 do not make 50 equal blocks"),
-        ("one_shot.shards", 3, r"one_shot\.blocks: 50 do not make 3 equal shards"),
-        ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),
-        ("line_search.probe_rollouts", 60_000, r"line_search\.probe_rollouts: more than the 50000"),
-        ("tuning.policy", 1, r"tuning\.policy: 1 is also reported on"),
-        ("main_size", "huge", r"main_size: 'huge' is not one of sizes"),
-        ("sizes.main.heads", 3, r"sizes\.main\.hidden: 128 is not an even multiple of heads 3"),
-        ("runs", {"first": [0]}, r"runs: 'first' does not match"),
-        ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
-        ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine: .*'tensor_paralel' was unexpected"),
-        ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: only the vllm engine has it"),
-    ],
-)
+IMPOSSIBLE = [
+    ("arms.grpo.setings", {}, r"arms\.grpo: .*'setings' was unexpected\) \(did you mean 'settings'\?\)"),
+    ("colour", "red", r"config: .*'colour' was unexpected"),
+    ("arms.grpo.settings.learning_rat", 1e-3, r"arms\.grpo\.settings\.learning_rat: small_steps has no such setting"),
+    ("arms.grpo.settings", {"steps": 3, "prompts_per_step": 1}, r"arms\.grpo\.settings\.learning_rate: missing"),
+    ("arms.grpo.method", "smal_steps", r"arms\.grpo\.method: 'smal_steps' is not one of line_search, small_steps"),
+    ("arms.one_shot.settings.direction", "up", r"arms\.one_shot\.settings\.direction: not one of gradient, sign"),
+    ("models.main.learning_rate", "4e-3", r"models\.main\.learning_rate: .*write 4\.0e-3"),
+    ("sampling.group_size", 1, r"sampling\.group_size: 1 is less than the minimum of 2"),
+    ("sampling.temperature", 0, r"sampling\.temperature: 0 is less than or equal"),
+    (
+        "splits.arithmetic.validation.buckets",
+        [79, 88],
+        r"validation\.buckets: \[79, 88\] overlaps splits\.arithmetic\.train",
+    ),
+    ("splits.arithmetic.train.buckets", [50, 70], r"train\.buckets: .* overlaps mixtures\.arithmetic\.buckets"),
+    ("splits.arithmetic.test.buckets", [90, 90], r"splits\.arithmetic\.test\.buckets: \[90, 90\] holds no bucket"),
+    ("splits.arithmetic.test.tasks", ["chess"], r"splits\.arithmetic\.test\.tasks: 'chess' is not one of tasks"),
+    ("splits.arithmetic.train.problems", 100, r"train\.problems: 100 are fewer than the 5000 prompts"),
+    ("batch.prompts", 5001, r"batch\.prompts: 5001 do not make 50 equal blocks"),
+    ("batch.shards", 3, r"batch\.blocks: 50 do not make 3 equal shards"),
+    ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),
+    ("line_search.probe_rollouts", 60_000, r"line_search\.probe_rollouts: more than the 50000"),
+    ("tuning.policy", 1, r"tuning\.policy: 1 is also reported on \(cells\[0\]\.policies\)"),
+    ("cells.0.models", ["huge"], r"cells\[0\]\.models: 'huge' is not one of models"),
+    ("cells.0.tasks", ["chess"], r"cells\[0\]\.tasks: 'chess' is not one of splits"),
+    ("cells.0.arms", ["one_shot", "gropo"], r"cells\[0\]\.arms: 'gropo' is not one of arms"),
+    ("cells.0.arms", ["grpo", "grpo"], r"cells\[0\]\.arms: \['grpo', 'grpo'\] has non-unique elements"),
+    ("models.main.heads", 3, r"models\.main\.hidden: 128 is not an even multiple of heads 3"),
+    ("models.main.mixture", "none", r"models\.main\.mixture: 'none' is not one of mixtures"),
+    ("mixtures.arithmetic.tasks.arithmetic.ways.careful", [0.05, 0.1], r"ways: the shares add up to 0\.65, not to 1"),
+    ("mixtures.arithmetic.tasks.arithmetic.ways", {"hasty": [1, 1]}, r"arithmetic\.ways: unknown way 'hasty'"),
+    ("mixtures.arithmetic.tasks.algebra", {"share": 0, "ways": {}}, r"tasks\.algebra: 'algebra' is not one of tasks"),
+    ("tasks.arithmetic.num_term", 4, r"tasks\.arithmetic\.num_term: no such setting: Arithmetic has num_terms"),
+    ("tasks.arithmetic.largest", 100, r"tasks\.arithmetic\.largest: 100 is not between 9 and 99"),
+    ("tasks.arithmetic.largest", "60", r"tasks\.arithmetic\.largest: '60' is not of type int"),
+    ("tasks.chess", {}, r"tasks\.chess: unknown task 'chess'"),
+    ("tasks.math500", {"revision": "main"}, r"tasks\.math500\.revision: 'main' is no commit"),
+    ("tasks.math500", {}, r"tasks\.math500: needs `revision`"),
+    ("acceptance.sampld", [0.9, 1.0], r"acceptance\.sampld: no such quantity on arithmetic: measured are sampled"),
+    ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
+    ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine\.tensor_paralel: the vllm engine has no such setting"),
+    ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: the torch engine has no such setting"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), IMPOSSIBLE)
 def test_impossible_configs_are_refused_by_key(key, value, message):
     with pytest.raises(ConfigError, match=message):
         experiment.check(changed(key, value), SCHEMA)
 
 
 def test_a_missing_key_is_named():
-    config = load("laptop")
-    del config["grpo"]
-    with pytest.raises(ConfigError, match="config: 'grpo' is a required property"):
-        experiment.check(config, SCHEMA)
+    for key in ("experiment", "sampling"):
+        config = load("laptop")
+        del config[key]
+        with pytest.raises(ConfigError, match=f"config: '{key}' is a required property"):
+            experiment.check(config, SCHEMA)
 
 
-def test_costs_are_matched():
-    """50,000 rollouts and 10 evaluations of 512 × 4 make 70,480: 1,410 GRPO steps of 50 cost no less."""
+def test_cells_are_products_and_nothing_is_run_twice():
+    plan = Plan(load("laptop"))
+    assert plan.jobs[0] == Job("main", "arithmetic", 1, 0, "one_shot")
+    assert len(plan.jobs) == len(set(plan.jobs)) == 2 * (5 + 1)
+    assert Job("main", "arithmetic", 1, 1, "grpo") in plan.jobs
+    assert {job.model for job in plan.policies} == {"main", "small", "wide", "large"}
+    assert [(job.policy, job.arm) for job in plan.tuned] == [(0, "grpo")]
+    doubled = changed("cells.1.runs", [0])
+    assert len(Plan(doubled).jobs) == 2 * 5
+
+
+def test_an_override_is_about_its_settings_alone():
+    config = changed("cells.2.override", {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}})
+    experiment.check(config, SCHEMA)
+    plan = Plan(config)
+    assert plan.section("batch", "main", "arithmetic")["prompts"] == 5000
+    assert plan.section("batch", "wide", "arithmetic") == {**config["batch"], "prompts": 500}
+    assert plan.arm("wide", "arithmetic", "grpo")["settings"]["steps"] == 7
+    assert plan.run_cost("main", "arithmetic") == 50_000 + 10 * 512 * 4
+
+
+def test_the_laptop_experiment_never_shows_a_problem_twice():
     config = load("laptop")
-    assert experiment.num_rollouts(config) == 50_000
-    assert experiment.run_cost(config) == 50_000 + 10 * 512 * 4
-    assert experiment.grpo_steps(config) == 1410
-    assert experiment.grpo_checkpoints(config)[-2:] == [1000, 1410]
-    assert 0 <= 50 * experiment.grpo_steps(config) - experiment.run_cost(config) < 50
-    assert config["splits"]["train"]["problems"] >= 5 * 1410, "GRPO would see a problem twice"
+    steps = -(-Plan(config).run_cost("main", "arithmetic") // 50)
+    assert config["splits"]["arithmetic"]["train"]["problems"] >= 5 * steps
 
 
 def test_a_host_without_a_sandbox_is_refused_before_anything_runs(monkeypatch):
     def unavailable(backend):
         raise SandboxUnavailable("no sandbox here")
 
-    monkeypatch.setattr(experiment, "usable_confinement", unavailable)
+    monkeypatch.setattr("oneshot.tasks.programs.usable_confinement", unavailable)
     experiment.check_host(load("laptop"))  # has no programs to run
-    with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(config/laptop\.yaml"):
+    with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(the tasks of config/laptop\.yaml"):
         experiment.check_host(load("code"))
 
 
@@ -106,31 +146,37 @@ def test_a_host_without_the_engine_is_refused_with_the_way_to_get_it(monkeypatch
     assert "pip install -c constraints.txt -e '.[vllm]'" in message
     assert "scripts/install_vllm_cpu.sh" in message
     assert "\n" not in message
-    experiment.check_host({**config, "engine": {"name": "torch"}})
     experiment.check_host(load("laptop"))
 
 
 def test_jobs_ask_for_the_gpus_of_one_engine():
-    assert experiment.num_gpus({"engine": {"name": "torch"}}) == experiment.num_gpus({}) == 0
-    assert experiment.num_gpus({"engine": {"name": "vllm"}}) == 1
-    assert experiment.num_gpus({"engine": {"name": "vllm", "tensor_parallel": 4}}) == 4
+    assert Plan({"engine": {"name": "torch"}}).num_gpus() == 0
+    assert Plan({"engine": {"name": "vllm"}}).num_gpus() == 1
+    assert Plan({"engine": {"name": "vllm", "tensor_parallel": 4}}).num_gpus() == 4
 
 
-def test_benchmarks_are_pinned_to_a_commit_or_a_file():
-    config = load("laptop")
-    config["tasks"] |= {"math500": {"revision": 40 * "a"}, "aime24": {"path": "aime.jsonl"}}
-    experiment.check(config, SCHEMA)
-    for entry in ({"revision": "main"}, {}, {"revision": 40 * "a", "path": "x"}):
-        config["tasks"]["math500"] = entry
-        with pytest.raises(ConfigError, match=r"^tasks\.math500"):
-            experiment.check(config, SCHEMA)
-    del config["tasks"]["math500"]
-    config["tasks"]["math501"] = {"path": "x"}
-    with pytest.raises(ConfigError, match=r"tasks: .*'math501'"):
-        experiment.check(config, SCHEMA)
+def test_a_figure_that_reads_what_nothing_writes_is_refused(tmp_path):
+    path = tmp_path / "figures.yaml"
+    entry = {"kind": "figure", "reads": ["colours"], "claim": "", "caption": "", "notebooks": [], "minutes": 1}
+    path.write_text(yaml.safe_dump({"rainbow": entry}))
+    with pytest.raises(ValueError, match=r"rainbow\.reads: no arm or run writes a table 'colours'"):
+        catalogue.load(path)
+    path.write_text(yaml.safe_dump({"rainbow": {**entry, "reads": ["points"], "sky": 1}}))
+    with pytest.raises(ValueError, match=r"rainbow: key 'sky' is missing or unknown"):
+        catalogue.load(path)
 
 
-def test_the_schema_names_every_family_and_benchmark():
-    patterns = SCHEMA["properties"]["tasks"]["patternProperties"]
-    named = [set(pattern.strip("^()$").split("|")) for pattern in patterns]
-    assert named == [set(FAMILIES), set(MATHEMATICS)]
+def test_every_entry_of_the_catalogue_has_its_file():
+    drawn = {path.stem for path in (ROOT / "src/oneshot/figures").glob("*.py")}
+    assert set(catalogue.load(CONFIG / "figures.yaml").names) <= drawn
+
+
+def test_the_readme_is_that_of_the_catalogue():
+    text = (ROOT / "README.md").read_text()
+    assert readme.with_table(text, catalogue.load(CONFIG / "figures.yaml").entries) == text, "make readme"
+
+
+def test_figures_are_about_what_arms_write():
+    from oneshot.arms import TABLES
+
+    assert set(catalogue.ARM_TABLES) == set(TABLES)

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from oneshot import provenance
-from oneshot.models import fingerprint, load_policy, save_policy
-from oneshot.provenance import BadFile, MissingInput, atomic_path, code_digest, read_csv, read_json, require, write_csv
+from oneshot.files import BadFile, MissingInput, atomic_path, project_root, read_csv, read_json, require, write_csv
+from oneshot.policies.models import fingerprint, load_policy, save_policy
 from oneshot.rollouts import check_rollouts, load_rollouts, save_rollouts
+from oneshot.workflow import provenance
 
 
 def test_rollouts_round_trip(rollouts, tmp_path):
@@ -131,7 +131,7 @@ def test_a_missing_input_names_its_notebook(tmp_path, monkeypatch):
         require("scratch/x", "01_sample")
     with pytest.raises(MissingInput, match=r"or `snakemake --cores all results/smoke/x --configfile"):
         require("results/smoke/x", "01_sample")
-    assert provenance.project_root() == tmp_path
+    assert project_root() == tmp_path
 
 
 def test_the_stamp_says_what_ran():
@@ -139,41 +139,3 @@ def test_the_stamp_says_what_ran():
     assert stamp["torch"].startswith("2.13.0")
     assert stamp["vllm"] == "absent" or stamp["vllm"][0].isdigit()
     assert set(stamp) > {"commit", "python", "machine", "transformers"}
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A package of three modules: the notebook imports a, a imports b, nobody imports c."""
-    folder = tmp_path / "oneshot"
-    folder.mkdir()
-    for name, text in {"__init__": "", "a": "from oneshot import b", "b": "B = 1", "c": "C = 1"}.items():
-        (folder / f"{name}.py").write_text(text)
-    notebook = tmp_path / "n.ipynb"
-    write_notebook(notebook, code="import oneshot.a", prose="why")
-    return notebook, folder
-
-
-def write_notebook(path, code, prose, outputs=(), defaults="x = 1"):
-    cells = [
-        {"cell_type": "markdown", "source": [prose]},
-        {"cell_type": "code", "source": [defaults], "outputs": [], "metadata": {"tags": ["parameters"]}},
-        {"cell_type": "code", "source": [code], "outputs": list(outputs)},
-    ]
-    path.write_text(json.dumps({"cells": cells}))
-
-
-def test_the_code_digest_sees_code_and_nothing_else(package):
-    notebook, folder = package
-    before = code_digest(notebook, folder)
-    write_notebook(notebook, code="import oneshot.a", prose="edited", outputs=["run"])
-    (folder / "c.py").write_text("C = 2")
-    assert code_digest(notebook, folder) == before
-    (folder / "b.py").write_text("B   =  1  # a remark")
-    assert code_digest(notebook, folder) == before
-    (folder / "b.py").write_text("B = 2")
-    after = code_digest(notebook, folder)
-    assert after != before
-    write_notebook(notebook, code="import oneshot.a", prose="edited", defaults="x = 2")
-    assert code_digest(notebook, folder) == after
-    write_notebook(notebook, code="import oneshot.a\nx = 1", prose="edited")
-    assert code_digest(notebook, folder) != after

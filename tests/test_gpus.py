@@ -8,12 +8,12 @@ import nbformat
 import papermill
 import pytest
 
-from oneshot import gpus
-from oneshot.gpus import claimed_gpus, visible_gpus
+from oneshot.workflow import gpus
+from oneshot.workflow.gpus import claimed_gpus, visible_gpus
 
 HOLDER = """
 import sys
-from oneshot.gpus import claimed_gpus
+from oneshot.workflow.gpus import claimed_gpus
 with claimed_gpus(int(sys.argv[1])) as names:
     print(*names, flush=True)
     sys.stdin.read()

@@ -1,29 +1,24 @@
 """The gradient against finite differences, a hand-written double loop, and its own additivity."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import logprob_by_hand, random_direction
+from conftest import differentiate, logprob_by_hand, random_direction
 
-from oneshot import gradient as gradient_module
-from oneshot.block_sums import load_gradient, save_gradient
-from oneshot.directions import inner, norm
-from oneshot.gradient import (
-    accumulate_by_sign,
-    accumulate_gradient,
-    check_gap,
-    group_chunks,
-    streamed,
-    token_logprobs,
-)
-from oneshot.models import Policy, build_policy
-from oneshot.provenance import BadFile
+from oneshot.files import BadFile
+from oneshot.gradients import one_pass as gradient_module
+from oneshot.gradients.block_sums import load_gradient, save_gradient
+from oneshot.gradients.chunks import group_chunks
+from oneshot.gradients.one_pass import Blocks, accumulate_by_sign, check_gap, streamed, token_logprobs
+from oneshot.policies.models import Policy, build_policy
+from oneshot.vectors import inner, norm
 
 TEMPERATURE = 0.9
 
 
 def take(policy, rollouts, weights, **options):
-    return accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE, **options)
+    return differentiate(policy, rollouts, weights, temperature=TEMPERATURE, **options)
 
 
 def double_loop(policy, rollouts, weights):
@@ -106,7 +101,7 @@ def test_shards_add_up_to_the_last_bit(policy, rollouts, weights, tmp_path):
     for shard in (1, 0):
         rows = slice(24 * shard, 24 * shard + 24)
         part = take(policy, rollouts[rows], weights[rows], num_blocks=2, first_block=2 * shard)
-        save_gradient(part, tmp_path / f"{shard}.safetensors", {"policy": "p"})
+        save_gradient(part, tmp_path / f"{shard}.safetensors", {"fingerprint": "p"})
     combined = load_gradient([tmp_path / "1.safetensors", tmp_path / "0.safetensors"], "p")
     assert combined.num_rollouts == whole.num_rollouts == len(rollouts)
     for name, value in whole.mean().items():
@@ -123,7 +118,7 @@ def test_chosen_blocks_only(policy, rollouts, weights, tmp_path):
     every = take(policy, rollouts, weights, num_blocks=4, block_ids=[0, 2])
     whole = take(policy, rollouts, weights, num_blocks=4)
     assert relative_error(every.mean(), whole.mean([0, 2])) == 0
-    save_gradient(every, tmp_path / "a.safetensors", {"policy": "p"})
+    save_gradient(every, tmp_path / "a.safetensors", {"fingerprint": "p"})
     assert load_gradient([tmp_path / "a.safetensors"], "p", every=2).block_ids == [0, 2]
 
 
@@ -133,9 +128,9 @@ def test_trainer_and_sampler_agree(policy, rollouts, weights):
     largest, mean = check_gap(gradient.sampler_gap, 1e-3)
     assert largest == gradient.sampler_gap[:, 0].max()
     assert mean == gradient.sampler_gap[:, 1].mean()
-    other_temperature = accumulate_gradient(policy, rollouts, weights, temperature=1.3)
+    other_temperature = differentiate(policy, rollouts, weights, temperature=1.3)
     assert other_temperature.sampler_gap[0, 0] > 1e-2
-    with pytest.raises(ValueError, match=r"differ by up to .* more than one_shot\.max_gap_nats 0\.001"):
+    with pytest.raises(ValueError, match=r"differ by up to .* more than max_gap_nats 0\.001"):
         check_gap(other_temperature.sampler_gap, 1e-3)
 
 
@@ -184,7 +179,7 @@ def test_gradients_leave_the_model_one_by_one(policy, rollouts, weights):
             parameter.register_post_accumulate_grad_hook(
                 lambda _: alive.append(sum(other.grad is not None for other in parameters.values()))
             )
-        gradient_module.backward_weighted_logprobs(policy, rollouts, weights, TEMPERATURE)
+        gradient_module.backward_weighted_logprobs(policy, rollouts.assign(weight=weights), TEMPERATURE)
     assert len(alive) >= len(parameters)
     assert max(alive) == 0
     expected = take(policy, rollouts, weights).sums
@@ -202,9 +197,10 @@ def test_a_bfloat16_policy_is_accumulated_in_fp32(policy, rollouts, weights):
 
 
 def test_signs_add_up_to_the_gradient_of_their_blocks(policy, rollouts, weights):
-    options = {"temperature": TEMPERATURE, "num_blocks": 4, "first_block": 4}
-    up, down = accumulate_by_sign(policy, rollouts, weights, share=0.5, **options)
-    whole = accumulate_gradient(policy, rollouts, weights, **options)
+    blocks = Blocks(4, first=4, chosen=(4, 6))
+    weighted = rollouts.assign(weight=weights)
+    up, down = accumulate_by_sign(policy, weighted, temperature=TEMPERATURE, blocks=blocks)
+    whole = differentiate(policy, rollouts, weights, 4, 4, temperature=TEMPERATURE)
     assert up.block_ids == down.block_ids == [4, 6]
     both = {name: up.mean()[name] + down.mean()[name] for name in up.sums}
     assert relative_error(both, whole.mean([4, 6])) < 1e-5
@@ -221,22 +217,22 @@ def test_a_group_larger_than_a_chunk_is_cut(rollouts):
 
 
 def test_unequal_blocks_are_refused(policy, rollouts, weights):
-    with pytest.raises(ValueError, match=r"12 groups do not make 5 equal blocks.*one_shot\.blocks"):
+    with pytest.raises(ValueError, match=r"12 groups do not make 5 equal blocks"):
         take(policy, rollouts, weights, num_blocks=5)
 
 
 def test_bad_shards_are_refused_by_name(policy, rollouts, weights, tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    save_gradient(take(policy, rollouts, weights, num_blocks=2), first, {"policy": "p"})
+    save_gradient(take(policy, rollouts, weights, num_blocks=2), first, {"fingerprint": "p"})
     with pytest.raises(BadFile, match=r"first\.safetensors: taken at policy p, not at q"):
         load_gradient([first], "q")
     with pytest.raises(BadFile, match=r"first\.safetensors: given twice"):
         load_gradient([first, first], "p")
-    save_gradient(take(policy, rollouts, weights, num_blocks=2, first_block=2), second, {"policy": "p"})
+    save_gradient(take(policy, rollouts, weights, num_blocks=2, first_block=2), second, {"fingerprint": "p"})
     with pytest.raises(BadFile, match=r"second\.safetensors: holds the same rollouts as .*first\.safetensors"):
         load_gradient([first, second], "p")
-    save_gradient(take(policy, rollouts[:24], weights[:24], num_blocks=2), first, {"policy": "p"})
-    save_gradient(take(policy, rollouts[24:], weights[24:], num_blocks=2, first_block=4), second, {"policy": "p"})
+    save_gradient(take(policy, rollouts[:24], weights[:24], num_blocks=2), first, {"fingerprint": "p"})
+    save_gradient(take(policy, rollouts[24:], weights[24:], num_blocks=2, first_block=4), second, {"fingerprint": "p"})
     with pytest.raises(BadFile, match="a shard is missing"):
         load_gradient([first, second], "p")
     second.write_bytes(first.read_bytes()[:-1000])
@@ -247,16 +243,32 @@ def test_bad_shards_are_refused_by_name(policy, rollouts, weights, tmp_path):
 def test_a_gradient_that_is_not_finite_is_refused(policy, rollouts, weights, tmp_path):
     gradient = take(policy, rollouts, weights)
     next(iter(gradient.sums.values())).view(-1)[0] = torch.inf
-    save_gradient(gradient, tmp_path / "g.safetensors", {"policy": "p"})
+    save_gradient(gradient, tmp_path / "g.safetensors", {"fingerprint": "p"})
     with pytest.raises(BadFile, match=r"g\.safetensors: 'model.* holds values that are not finite"):
         load_gradient([tmp_path / "g.safetensors"], "p")
 
 
 def test_logits_in_pieces_give_the_same_gradient(policy, rollouts, weights, monkeypatch):
     """As for a large vocabulary: a few tokens' logits at a time, recomputed in the backward pass."""
-    whole = accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE).mean()
+    whole = differentiate(policy, rollouts, weights, temperature=TEMPERATURE).mean()
     monkeypatch.setattr(gradient_module, "SMALL_VOCABULARY", 0)
     monkeypatch.setattr(gradient_module, "HEAD_CHUNK_TOKENS", 3)
-    pieces = accumulate_gradient(policy, rollouts, weights, temperature=TEMPERATURE).mean()
+    pieces = differentiate(policy, rollouts, weights, temperature=TEMPERATURE).mean()
     for name in whole:
         assert torch.allclose(whole[name], pieces[name], atol=1e-7, rtol=1e-5)
+
+
+def test_weights_may_be_one_a_token(policy, rollouts, weights):
+    """The same number at every token is the number for the rollout; another at one token changes g by its gradient."""
+    per_token = [np.full(len(tokens), weight) for tokens, weight in zip(rollouts.tokens, weights, strict=True)]
+    spread = pd.Series(per_token, dtype=object)
+    whole, same = take(policy, rollouts, weights).mean(), take(policy, rollouts, spread).mean()
+    assert all(torch.equal(whole[name], same[name]) for name in whole)
+    more = spread.copy()
+    more[9] = spread[9] + np.eye(len(spread[9]))[0]
+    changed = take(policy, rollouts, more).mean()
+    policy.model.zero_grad()
+    row = rollouts.iloc[9]
+    (logprob_by_hand(policy, row.prompt_tokens, row.tokens, TEMPERATURE)[0] / len(rollouts)).backward()
+    expected = {name: parameter.grad for name, parameter in policy.model.named_parameters()}
+    assert relative_error({name: changed[name] - whole[name] for name in whole}, expected) < 1e-4

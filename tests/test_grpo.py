@@ -1,4 +1,4 @@
-"""The GRPO loop reuses the same parts: one of its steps, without Adam, is the one-shot gradient."""
+"""Small steps reuse the same parts: one of them, without Adam, is the one-shot gradient."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,30 +7,37 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, differentiate, lab_of
 from torch.optim import SGD, AdamW
 
-from oneshot.baselines.grpo import GrpoSettings, next_problems, train_grpo, update
-from oneshot.baselines.master_weights import MasterWeights
-from oneshot.baselines.tuning import tune
-from oneshot.engines.torch import TorchEngine
-from oneshot.gradient import accumulate_gradient
-from oneshot.models import build_policy, fingerprint
+from oneshot.baselines import small_steps
+from oneshot.baselines.lab import next_problems
+from oneshot.baselines.small_steps import Settings
+from oneshot.gradients.one_pass import OffPolicy
+from oneshot.gradients.weights import weigh
+from oneshot.measures.tuning import tuned
+from oneshot.policies.models import build_policy, fingerprint
+from oneshot.steps.master_weights import MasterWeights
 
-SETTINGS = GrpoSettings(learning_rate=1e-2, prompts_per_step=3, group_size=4, temperature=0.9, max_new_tokens=6)
+SETTINGS = Settings(learning_rate=1e-2, prompts_per_step=3, steps=30)
+BRISK = Settings(learning_rate=3e-2, prompts_per_step=12, steps=30)
+
+
+def masters_of(policy, kind=SGD, **options):
+    return MasterWeights(policy.model, partial(kind, **options))
 
 
 def test_one_plain_step_is_the_one_shot_step(policy, rollouts, weights):
-    g = accumulate_gradient(policy, rollouts, weights, temperature=0.9).mean()
+    g = differentiate(policy, rollouts, weights, temperature=0.9).mean()
     before = {name: parameter.clone() for name, parameter in policy.model.named_parameters()}
-    update(policy, MasterWeights(policy.model, partial(SGD, lr=0.1)), rollouts, SETTINGS)
+    lab_of(policy).climb(masters_of(policy, lr=0.1), weigh(rollouts))
     for name, parameter in policy.model.named_parameters():
         assert torch.allclose(parameter, before[name] + 0.1 * g[name], atol=1e-6)
 
 
 def test_a_batch_without_information_moves_nothing(policy, rollouts):
     before = fingerprint(policy.model)
-    update(policy, MasterWeights(policy.model, partial(AdamW, lr=0.1, weight_decay=0.0)), rollouts[:8], SETTINGS)
+    lab_of(policy).climb(masters_of(policy, AdamW, lr=0.1, weight_decay=0.0), weigh(rollouts[:8]))
     assert fingerprint(policy.model) == before
 
 
@@ -38,7 +45,7 @@ def test_small_steps_of_a_bf16_policy_add_up(policy):
     """Two hundred steps of 1e-5 along one gradient: none is seen in BF16 by itself, their sum is."""
     policy.model.bfloat16()
     start = {name: weight.detach().float() for name, weight in policy.model.named_parameters()}
-    masters = MasterWeights(policy.model, partial(AdamW, lr=1e-5, weight_decay=0.0))
+    masters = masters_of(policy, AdamW, lr=1e-5, weight_decay=0.0)
     assert all(master.dtype == torch.float32 for master in masters.masters.values())
     signs = {name: torch.randn(weight.shape).sign() for name, weight in start.items()}
     for _ in range(200):
@@ -50,35 +57,63 @@ def test_small_steps_of_a_bf16_policy_add_up(policy):
 
 
 def test_fp32_weights_are_their_own_masters(policy):
-    masters = MasterWeights(policy.model, partial(SGD, lr=1.0))
+    masters = masters_of(policy, lr=1.0)
     assert all(masters.masters[name] is weight for name, weight in policy.model.named_parameters())
 
 
-def rewarded_for_short_answers(table):
-    return table.assign(reward=(table.tokens.map(len) < 6).astype(np.float32))
-
-
-def test_it_learns_what_is_rewarded(policy, problems, monkeypatch):
-    """Pay for ending early: after 30 steps the policy does so more often. With the sign flipped it would not."""
-    monkeypatch.setattr("oneshot.sampling.score", with_rewards(rewarded_for_short_answers))
-    steps = pd.DataFrame(train_grpo(policy, TorchEngine(policy), problems, SETTINGS, run="t", num_steps=30))
-    assert steps.accuracy.tail(5).mean() > steps.accuracy.head(5).mean() + 0.3
-    assert steps.rollouts.iloc[-1] == 30 * 12
-
-
-def with_rewards(reward):
+def pay_for_an_even_first_token(monkeypatch):
     from oneshot.sampling import score
 
-    return lambda *arguments: reward(score(*arguments))
+    def paid(*arguments):
+        table = score(*arguments)
+        return table.assign(reward=table.tokens.map(lambda tokens: np.float32(tokens[0] % 2 == 0)))
+
+    monkeypatch.setattr("oneshot.sampling.score", paid)
 
 
-def test_runs_are_reproducible_and_looking_changes_nothing(problems):
+@pytest.mark.parametrize("objective", ["policy_gradient", "grpo", "dapo", "reinforce_pp", "gspo"])
+def test_it_learns_what_is_rewarded(policy, problems, monkeypatch, objective):
+    """Pay for what half of the answers do: after 30 steps nearly all do it. With the sign flipped none would."""
+    pay_for_an_even_first_token(monkeypatch)
+    lab = lab_of(policy, problems)
+    steps = pd.DataFrame([step.record for step in small_steps.run(lab, replace(BRISK, objective=objective))])
+    assert steps.accuracy.tail(5).mean() > steps.accuracy.head(5).mean() + 0.3
+
+
+def test_what_is_spent_is_counted_where_it_is_spent(policy, problems):
+    lab = lab_of(policy, problems)
+    steps = list(small_steps.run(lab, replace(SETTINGS, steps=3, checkpoints=(2,))))
+    assert [(step.point, step.measured, step.chosen) for step in steps] == [
+        (1, False, False),
+        (2, True, False),
+        (3, True, True),
+    ]
+    spent = lab.ledger.spent()
+    assert (spent["rollouts"], spent["sampling_phases"], spent["gradient_steps"]) == (3 * 12, 3, 3)
+    drawn = [lab.draw(next_problems(problems, 1, 3), step) for step in (1, 2)]
+    fed = sum(table.tokens.map(len).sum() + table.prompt_tokens.map(len).sum() for table in drawn)
+    assert lab.ledger.flops - spent["flops"] == pytest.approx(8 * policy.num_parameters * fed)
+    assert lab.ledger.seconds > 0
+
+
+def test_the_budget_sets_the_length():
+    """50,000 rollouts and 10 evaluations of 512 × 4 make 70,480: 1,410 steps of 50 cost no less."""
+    settings = Settings(learning_rate=1.0, prompts_per_step=5, steps=1000)
+    assert small_steps.num_steps(settings, 10, 70_480) == 1410
+    assert small_steps.num_steps(settings, 10, 0) == 1000
+
+
+def test_runs_are_reproducible_and_restored(problems, monkeypatch):
+    pay_for_an_even_first_token(monkeypatch)
     prints = []
-    for look in (lambda step: None, lambda step: torch.randn(3)):
+    for _ in range(2):
         policy = build_policy(TINY, seed=0)
-        list(train_grpo(policy, TorchEngine(policy), problems, SETTINGS, run="t", num_steps=3, after_step=look))
+        lab, before = lab_of(policy, problems), fingerprint(policy.model)
+        list(small_steps.run(lab, replace(SETTINGS, steps=3)))
         prints.append(fingerprint(policy.model))
-    assert prints[0] == prints[1]
+        lab.restore()
+        assert fingerprint(policy.model) == before
+    assert prints[0] == prints[1] != before
 
 
 def test_problems_are_met_in_order_and_again():
@@ -88,30 +123,27 @@ def test_problems_are_met_in_order_and_again():
 
 def test_a_gradient_that_is_not_finite_names_the_way_out(policy, rollouts):
     policy.model.lm_head.weight.register_hook(lambda grad: grad * torch.inf)
-    with pytest.raises(ValueError, match=r"is not finite: lower grpo\.learning_rate"):
-        update(policy, MasterWeights(policy.model, partial(SGD, lr=0.1)), rollouts, SETTINGS)
+    with pytest.raises(ValueError, match=r"is not finite: lower the arm's learning_rate"):
+        lab_of(policy).climb(masters_of(policy, lr=0.1), weigh(rollouts))
 
 
 def test_rollouts_of_another_policy_stop_the_run(policy, rollouts):
-    before = fingerprint(policy.model)
-    masters = MasterWeights(policy.model, partial(SGD, lr=0.1))
-    foreign = rollouts.assign(logprobs=rollouts.logprobs.map(lambda values: values - 0.01))
-    with pytest.raises(ValueError, match=r"more than one_shot\.max_gap_nats 0\.001"):
-        update(policy, masters, foreign, replace(SETTINGS, max_gap_nats=1e-3))
+    before, masters = fingerprint(policy.model), masters_of(policy, lr=0.1)
+    foreign = weigh(rollouts.assign(logprobs=rollouts.logprobs.map(lambda values: values - 0.01)))
+    with pytest.raises(OffPolicy, match=r"more than max_gap_nats 0\.001"):
+        lab_of(policy, max_gap_nats=1e-3).climb(masters, foreign)
     assert fingerprint(policy.model) == before
-    assert update(policy, masters, foreign, SETTINGS) == pytest.approx((0.01, 0.01), rel=1e-2)
+    assert lab_of(policy).climb(masters, foreign) == pytest.approx((0.01, 0.01), rel=1e-2)
 
 
 @pytest.mark.parametrize(("peak", "extensions", "expected"), [(3, 2, 3), (100, 2, 90), (100, 0, 10), (0.01, 1, 1 / 3)])
 def test_tuning_extends_its_edges(peak, extensions, expected):
-    trials = tune(lambda v: {"accuracy": -abs(np.log(v / peak))}, [1, 10 / 3, 10], max_extensions=extensions)
+    trials = tuned(lambda v: {"accuracy": -abs(np.log(v / peak))}, [1, 10 / 3, 10], max_extensions=extensions)
     winner = trials.value[trials.chosen].item()
     assert winner == pytest.approx(expected, rel=0.2)
     assert trials.value.is_monotonic_increasing
 
 
 def test_tuning_prefers_the_smaller_of_equals():
-    assert (
-        tune(lambda value: {"accuracy": 0.5}, [1, 3, 9], max_extensions=0).value[lambda _: [True, False, False]].item()
-        == 1
-    )
+    trials = tuned(lambda value: {"accuracy": 0.5}, [1, 3, 9], max_extensions=0)
+    assert trials.chosen.tolist() == [True, False, False]

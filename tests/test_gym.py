@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from oneshot.tasks import Problem, draw_in_turn, draw_problems, get_task
-from oneshot.tasks.gym import FAMILIES
+from oneshot.tasks import GYM_FAMILIES, get_task
+from oneshot.tasks.problem_sets import draw_in_turn, draw_problems
+from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status
 
 pytest.importorskip("reasoning_gym")
@@ -31,7 +32,7 @@ def test_only_the_bare_answer_is_paid(task, completion, status):
     assert get_task(task).verify(Problem(task, "42 - 25 =", "17"), completion).status is status
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", GYM_FAMILIES)
 def test_a_family_is_the_same_everywhere_and_has_one_word_answers(family):
     one, other = (draw_problems(get_task(family), (0, 50), 20, seed=3) for _ in range(2))
     assert one == other

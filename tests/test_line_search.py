@@ -7,21 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import random_direction
+from conftest import differentiate, random_direction
 
-from oneshot.directions import inner
-from oneshot.evaluate import sequence_kl
-from oneshot.gradient import accumulate_gradient
-from oneshot.line_search import (
+from oneshot.measures.evaluate import sequence_kl
+from oneshot.policies.models import Policy, fingerprint
+from oneshot.steps import line_search
+from oneshot.steps.collapse import flag_collapse
+from oneshot.steps.line_search import (
     base_step,
     best_multiple,
     effective_move,
-    flag_collapse,
-    line_search,
     measure_curvature,
     moved,
 )
-from oneshot.models import Policy, fingerprint
+from oneshot.vectors import inner
 
 GRID = [0.5, 1.0, 2.0, 5.0, 10.0]
 
@@ -32,7 +31,7 @@ def hill(peak):
 
 
 def search(evaluate, num_evaluations=10):
-    return line_search(evaluate, GRID, num_evaluations=num_evaluations)
+    return line_search.search(evaluate, GRID, num_evaluations=num_evaluations)
 
 
 def star(landscape):
@@ -101,9 +100,9 @@ def one_token(rollouts):
 def test_gradients_can_be_taken_where_it_stands(policy, rollouts, weights):
     direction = random_direction(policy)
     with moved(policy.model, direction, 0.1):
-        found = accumulate_gradient(policy, rollouts, weights, temperature=0.9).mean()
+        found = differentiate(policy, rollouts, weights, temperature=0.9).mean()
         there = copy.deepcopy(policy)
-    expected = accumulate_gradient(there, rollouts, weights, temperature=0.9).mean()
+    expected = differentiate(there, rollouts, weights, temperature=0.9).mean()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
-from oneshot.gradient import token_logprobs
-from oneshot.memory import gradient_memory, saved_bytes
-from oneshot.models import Policy
+from oneshot.gradients.memory import gradient_memory, saved_bytes
+from oneshot.gradients.one_pass import token_logprobs
+from oneshot.policies.models import Policy
 
 SHAPE = {
     "vocab_size": 188,

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from oneshot.objectives import grpo_weights, mean_removed, reward_gradient_weights
-from oneshot.rewards import NothingToLearn, check_informative, partial_rewards, ranked_rewards
+from oneshot.gradients.objectives import grpo_weights, mean_removed, reward_gradient_weights
+from oneshot.gradients.rewards import NothingToLearn, check_informative, partial_rewards, ranked_rewards
 
 
 def test_grpo_weights_by_hand():

@@ -12,9 +12,9 @@ from conftest import TINY
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from oneshot.gradient import token_logprobs
-from oneshot.models import build_policy
-from oneshot.objectives import OBJECTIVES, Batch, rollout_weights, token_weights
+from oneshot.gradients.objectives import OBJECTIVES, Batch, rollout_weights, token_weights
+from oneshot.gradients.one_pass import token_logprobs
+from oneshot.policies.models import build_policy
 
 LONGEST = 8
 """More than any rollout has: a fixed divisor is not the longest length that happened to be drawn."""

@@ -7,8 +7,8 @@ import torch
 from architectures import ARCHITECTURES, tiny_model
 from conftest import logprob_by_hand
 
-from oneshot.models import Policy
-from oneshot.packing import pack, packed_hidden
+from oneshot.gradients.packing import pack, packed_hidden
+from oneshot.policies.models import Policy
 
 
 def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), longest=6, different_tokens=40):

@@ -8,14 +8,8 @@ import pytest
 from oneshot.sandbox import Sandbox
 from oneshot.verifiers import Status
 from oneshot.verifiers.code import CodeVerifier, ProgramTest
-from oneshot.verifiers.partial_credit import (
-    MAX_TRACE,
-    calculation_credit,
-    evaluate,
-    passed_credit,
-    prefix_credit,
-    trace_credit,
-)
+from oneshot.verifiers.partial_credit import calculation_credit, evaluate, prefix_credit
+from oneshot.verifiers.program_credit import MAX_TRACE, passed_credit, trace_credit
 
 PASS, FAIL = Status.CORRECT, Status.WRONG
 

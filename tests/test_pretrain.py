@@ -4,10 +4,11 @@ import pytest
 import torch
 from conftest import TINY, logprob_by_hand
 
-from oneshot.acceptance import examine_base
-from oneshot.engines import Generation
-from oneshot.models import build_policy, fingerprint
-from oneshot.pretrain import IGNORED, padded_batches, pretrain, warm_up_then_cosine
+from oneshot.engines.protocol import Generation
+from oneshot.measures.acceptance import examine
+from oneshot.measures.bands import acceptance_table, quantities
+from oneshot.policies.models import build_policy, fingerprint
+from oneshot.policies.pretrain import IGNORED, padded_batches, pretrain, warm_up_then_cosine
 from oneshot.tasks.arithmetic import parse_terms
 
 DOCUMENTS = [("1+2=", "steps:3;3"), ("sort:ba=", ";ab"), ("47+8-5=", "maybe:;50")]
@@ -77,8 +78,20 @@ class CarefulEngine:
 
 
 def test_acceptance_sees_what_a_policy_can_do(policy, problems):
-    measured = examine_base(policy, CarefulEngine(policy), problems, run="t", max_new_tokens=8)
+    measured = examine(CarefulEngine(policy), problems, problems, run="t", max_new_tokens=8)
+    assert list(measured) == quantities(["arithmetic"])
     assert measured == {
         "sampled": 0, "pass_at_64": 0, "greedy": 0, "best_low_temperature": 0,
         "careful_forced": 1, "rough_forced": 0, "guess_forced": 0,
+        "cut_off_rate": 0, "unparsable_rate": 0, "retention": 0,
     }  # fmt: skip
+
+
+def test_a_quantity_outside_its_band_is_not_accepted():
+    table = acceptance_table({"sampled": 0.4, "greedy": 0.7}, {"greedy": [0.0, 0.6]}).set_index("quantity")
+    assert table.accepted.to_dict() == {"sampled": True, "greedy": False}
+
+
+def test_a_band_on_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"acceptance\.sampld: no such quantity"):
+        acceptance_table({"sampled": 0.01}, {"sampld": [0.9, 1.0]})

@@ -5,16 +5,17 @@ import json
 import pytest
 import torch
 from architectures import ARCHITECTURES, tiny_model
-from conftest import WITH_SMOLLM2
+from conftest import WITH_SMOLLM2, differentiate
 from transformers import AutoModelForCausalLM
 
 from oneshot.engines.torch import TorchEngine
-from oneshot.gradient import accumulate_gradient
-from oneshot.models import PromptFormat, build_tokenizer, fingerprint, load_policy, save_policy
-from oneshot.pretrained import load_pretrained
-from oneshot.provenance import BadFile
-from oneshot.sampling import draw_rollouts
-from oneshot.tasks import draw_problems, get_task
+from oneshot.files import BadFile
+from oneshot.policies.models import build_tokenizer, fingerprint, load_policy, save_policy
+from oneshot.policies.pretrained import load_pretrained
+from oneshot.policies.prompts import PromptFormat
+from oneshot.sampling import Draw, Sampling, draw_rollouts
+from oneshot.tasks import get_task
+from oneshot.tasks.problem_sets import draw_problems
 
 TEMPLATE = (
     "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}\n{% endfor %}"
@@ -48,11 +49,9 @@ def test_every_architecture_is_loaded_saved_sampled_and_differentiated(folder, t
     assert fingerprint(again.model) == fingerprint(policy.model)
     assert again.encode_prompt("arithmetic", "1+2") == policy.encode("<user>1+2 = ?\n<assistant>")
     problems = draw_problems(get_task("arithmetic"), (0, 60), 2, seed=0)
-    rollouts = draw_rollouts(
-        TorchEngine(again), again, problems, run="t", purpose="t", group_size=3, temperature=1.0, max_new_tokens=4
-    )
+    rollouts = draw_rollouts(TorchEngine(again), problems, Draw("t", "t"), Sampling(1.0, 4, group_size=3))
     weights = torch.tensor([1.0, -0.5, -0.5] * 2).numpy()
-    assert accumulate_gradient(again, rollouts, weights, temperature=1.0).sampler_gap.max() < 1e-4
+    assert differentiate(again, rollouts, weights, temperature=1.0).sampler_gap.max() < 1e-4
 
 
 def test_a_completion_in_plain_text_ends_where_the_format_says(tmp_path):

@@ -4,9 +4,11 @@ import random
 
 import pytest
 
-from oneshot.models import build_tokenizer
-from oneshot.tasks import Problem, draw_problems, get_task
+from oneshot.policies.models import build_tokenizer
+from oneshot.tasks import get_task
+from oneshot.tasks.problem_sets import draw_problems
 from oneshot.tasks.programs import CHANGES, MOVES, Programs, as_function, hidden_tests, run
+from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status
 
 TASK = Programs()

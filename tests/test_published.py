@@ -5,8 +5,10 @@ from random import Random
 
 import pytest
 
-from oneshot.models import PromptFormat, build_tokenizer
-from oneshot.tasks import draw_problems, get_task
+from oneshot.policies.models import build_tokenizer
+from oneshot.policies.prompts import PromptFormat
+from oneshot.tasks import get_task
+from oneshot.tasks.problem_sets import draw_problems
 from oneshot.verifiers import Status
 
 

@@ -1,201 +1,242 @@
-"""Tables of made-up runs whose summary is known, and figures that draw every number they are given."""
+"""Tables of made-up arms whose summary is known, and figures that draw every number they are given."""
 
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from oneshot import plots, report
-from oneshot.provenance import BadFile, write_csv
+from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
+from oneshot.figures import central, central_table, landscape, style, summary
+from oneshot.figures.tables import Tables, over_policies, with_base
+from oneshot.files import BadFile, write_csv
 from oneshot.statistics import t_interval
-from oneshot.tables import gather, search_quantity
 
-STEPS = [1, 10, 20]
-COST = {
-    "batch_rollouts": 800,
-    "search_rollouts": 200,
-    "parameters": 10,
-    "prompt_tokens_per_rollout": 5,
-    "batch_tokens_per_rollout": 3,
-}
+ROOT = Path(__file__).parent.parent
+CATALOGUE = yaml.safe_load((ROOT / "config/figures.yaml").read_text())
 BASE, ONE_SHOT, GRPO = [0.3, 0.32, 0.28], [0.5, 0.56, 0.47], [0.6, 0.65, 0.58]
 """Test accuracy of three policies: base, one-shot, GRPO after step 20. Greedy is 0.1 higher everywhere."""
+SPENT = {"rollouts": 0, "tokens": 0, "flops": 0.0, "sampling_phases": 0, "gradient_steps": 0, "search_rounds": 0}
 
 
-def measured(accuracy):
-    return {
+def identity(policy, arm, model="main"):
+    return dict(zip(IDENTITY, ("made_up", model, "sums", policy, 0, arm), strict=True))
+
+
+def point(number, split, accuracy, chosen=False, **spent):
+    measured = {
+        "asked": "all",
         "accuracy": accuracy,
         "greedy_accuracy": accuracy + 0.1,
         "entropy_nats": 1 - accuracy,
         "kl_nats": accuracy,
         "kl_nats_per_token": accuracy / 10,
-        "tokens_per_rollout": 6.0,
-        "retention_accuracy": 1.3 - accuracy,
-        "collapsed": False,
+        "retention_accuracy": 1.3 - accuracy if split == "test" else np.nan,
     }
+    return {"point": number, "split": split, "chosen": chosen, **measured, **SPENT, **spent}
 
 
-def grpo_path(index):
-    rows = []
-    for step in (0, *STEPS):
+def by_problem(number, accuracy, seed):
+    """100 problems × 2 samples, in another order in each arm; each problem all right or all wrong."""
+    order = np.random.default_rng(seed).permutation(100)
+    right = (order < 100 * accuracy).astype(int)
+    columns = {"point": number, "problem_id": order, "asked": "sums", "correct": 2 * right, "samples": 2}
+    return pd.DataFrame({**columns, "greedy_correct": 1})
+
+
+def one_shot(index):
+    tables = ArmTables()
+    tables.points = [point(0, "test", BASE[index])]
+    for multiple in (0, 0.5, 1, 2, 5):
+        tables.points.append(point(multiple, "validation", 0.4 - (multiple - 2) ** 2 / 90, rollouts=900))
+        tables.steps.append({"point": multiple, "predicted_kl_nats": 0.2 * multiple**2, "collapsed": False})
+    best = {"rollouts": 1000, "gradient_steps": 1, "search_rounds": 5, "flops": 1e9, "sampling_phases": 1}
+    tables.points.append(point(2, "test", ONE_SHOT[index], chosen=True, **best))
+    tables.by_problem = [by_problem(0, BASE[index], 0), by_problem(2, ONE_SHOT[index], 0)]
+    tables.timings = [{"point": 0, "seconds": 0.0}, {"point": 2, "seconds": 12.0}]
+    tables.quantity("noise_scale", 8.0 + index, "rollouts")
+    return tables
+
+
+def grpo(index):
+    tables = ArmTables()
+    for step in (0, 1, 10, 20):
         accuracy = BASE[index] + (GRPO[index] - BASE[index]) * step / 20
         for split in ("validation", "test"):
-            rows.append({"step": step, "split": split, "rollouts": 50 * step, **measured(accuracy)})
-    return rows
+            spent = {"rollouts": 50 * step, "gradient_steps": step, "sampling_phases": step, "flops": 1e7 * step}
+            tables.points.append(point(step, split, accuracy, chosen=step >= 10, **spent))
+        tables.timings.append({"point": step, "seconds": 2.0 * step})
+        tables.steps.append({"point": step, "accuracy": accuracy})
+    tables.by_problem = [by_problem(0, BASE[index], 1), by_problem(20, GRPO[index], 1)]
+    tables.quantity("parameters", 10, "parameters")
+    return tables
 
 
-def landscape(index):
-    return [
-        {"multiple": multiple, "predicted_kl_nats": 0.2 * multiple**2, **measured(0.4 - (multiple - 2) ** 2 / 90)}
-        for multiple in (0, 0.5, 1, 2, 5)
-    ]
-
-
-def by_problem(column, accuracies):
-    """100 problems × 2 samples, in another order in each arm; each problem all right or all wrong."""
-    rows = []
-    for arm, accuracy in accuracies.items():
-        for problem in np.random.default_rng(0 if column == "arm" else 1).permutation(100):
-            right = int(problem < 100 * accuracy)
-            rows.append({column: arm, "problem_id": problem, "correct": 2 * right, "samples": 2, "greedy_correct": 1})
-    return rows
-
-
-@pytest.fixture
-def tables(tmp_path):
-    contents = {
-        "landscape": landscape,
-        "search": lambda i: [
-            {"quantity": name, "value": value}
-            for name, value in (dict.fromkeys(report.SEARCH_UNITS, 1.0) | COST).items()
-        ],
-        "slope": lambda i: [{"predicted": 0.1, "measured": 0.11, "low": 0.08, "high": 0.15}],
-        "test": lambda i: [{"arm": "base", **measured(BASE[i])}, {"arm": "one_shot", **measured(ONE_SHOT[i])}],
-        "grpo/path": grpo_path,
-        "grpo/steps": lambda i: [
-            {"step": step, "rollouts": 50 * step, "tokens_per_rollout": 4.0} for step in range(1, 21)
-        ],
-        "test_by_problem": lambda i: by_problem("arm", {"base": BASE[i], "one_shot": ONE_SHOT[i]}),
-        "grpo/test_by_problem": lambda i: by_problem("step", {20: GRPO[i]}),
-        "timings/grpo": lambda i: [{"step": step, "seconds": 2.0} for step in range(1, 21)],
-        "timings/line_search": lambda i: [{"seconds": 5.0}],
-        "timings/sample": lambda i: [{"seconds": 3.0, "rollouts": 300, "tokens": 3000}],
-        "timings/gradient": lambda i: [{"seconds": 4.0, "tokens": 400, "gflops": 50, "sgemm_gflops": 100}],
-    }
-    paths = {}
-    for name, content in contents.items():
-        paths[name] = [tmp_path / f"main/policy{p}/arithmetic/run0/{name}.csv" for p in (1, 2, 3)]
-        for index, path in enumerate(paths[name]):
-            write_csv(pd.DataFrame(content(index)), path)
+def write_all(folder, policies=(1, 2, 3)):
+    """The files of made-up arms and what goes with them: a list of paths."""
+    paths = []
+    for index, policy in enumerate(policies):
+        run = folder / f"policy{policy}"
+        for arm, make in (("one_shot", one_shot), ("grpo", grpo)):
+            out = {
+                table: run / arm / f"{table}.csv"
+                for table in ("points", "by_problem", "steps", "quantities", "timings")
+            }
+            make(index).write(identity(policy, arm), out)
+            paths.extend(out.values())
+        setting = {"experiment": "made_up", "model": "main", "task": "sums", "policy": policy}
+        slope = {**setting, "run": 0, "predicted": 0.1, "measured": 0.11, "low": 0.08, "high": 0.15}
+        bands = {"quantity": "sampled", "value": BASE[index], "lowest": 0.2, "highest": 0.6, "parameters": 10}
+        tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
+        tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
+        for name, row in (("slope", slope), ("acceptance", {**setting, **bands}), ("tuning", tuning)):
+            write_csv(pd.DataFrame([row]), run / f"{name}.csv")
+            paths.append(run / f"{name}.csv")
     return paths
 
 
-def test_identity_comes_from_the_path(tables, tmp_path):
-    frame = gather(tables["test"], ["arm"])
-    assert frame.policy.tolist() == [1, 1, 2, 2, 3, 3]
-    with pytest.raises(BadFile, match="not the table of a run"):
-        gather([tmp_path / "x.csv"], [])
+@pytest.fixture
+def paths(tmp_path):
+    return write_all(tmp_path)
 
 
-def test_costs_are_those_of_the_whole_run(tables):
-    frame = report.central(tables)
-    one_shot = frame[(frame.arm == "one_shot") & (frame.kind == "greedy")]
-    assert one_shot.rollouts.tolist() == [1000] * 3
-    assert one_shot.seconds.tolist() == [3 + 4 + 5] * 3
-    assert one_shot.accuracy.tolist() == pytest.approx([accuracy + 0.1 for accuracy in ONE_SHOT])
-    assert set(one_shot.tokens) == {800 * 3 + 200 * 6}
-    assert set(one_shot.flops) == {10 * (8 * 800 * (5 + 3) + 2 * 200 * (5 + 6))}
-    last = frame[(frame.arm == "grpo") & (frame.step == 20)]
-    assert set(last.tokens) == {1000 * 4}
-    assert set(last.flops) == {8 * 10 * 1000 * (5 + 4)}
-    assert set(last.seconds) == {40.0}
-    assert set(last.rollouts) == {1000}
-    assert "validation" not in frame.to_string()
+@pytest.fixture
+def tables(paths):
+    return Tables(paths)
 
 
-def test_differences_within_a_policy_are_paired_by_problem(tables):
-    """Right answers are nested, so a difference is a share of problems gained, and its spread that of a coin."""
-    found = report.within_policies(tables, 20).set_index("quantity")
-    assert found.loc["one_shot_minus_base_sampled_policy_1", "value"] == pytest.approx(0.2)
-    lost = found.loc["one_shot_minus_grpo_20_steps_sampled_policy_3"]
-    assert lost.value == pytest.approx(-0.11)
-    half_width = 1.96 * np.sqrt(0.11 * 0.89 / 100)
-    assert (lost.high - lost.low) / 2 == pytest.approx(half_width, rel=0.15)
-    assert set(found[found.index.str.contains("greedy")].value) == {0}
-    assert len(found) == 2 * 3 * 3
+def test_every_row_says_whose_it_is(tables):
+    assert list(tables.points)[: len(IDENTITY)] == IDENTITY
+    assert run_key(identity(3, "grpo")) == run_key(identity(3, "one_shot")) == "results/made_up/main/policy3/sums/run0"
 
 
-def test_a_missing_quantity_is_named(tables):
-    with pytest.raises(BadFile, match=r"search\.csv: not one 'colour' in each"):
-        search_quantity(tables, "colour")
+def test_two_results_of_one_run_are_refused(paths, tmp_path):
+    again = tmp_path / "again/points.csv"
+    again.parent.mkdir()
+    again.write_bytes(paths[0].read_bytes())
+    with pytest.raises(BadFile, match=r"again/points\.csv: two are of the same run"):
+        Tables([*paths, again]).points  # noqa: B018
+
+
+@pytest.mark.parametrize("value", ["", "nan", "high", "inf"])
+def test_what_is_no_number_is_named(paths, value):
+    frame = pd.read_csv(paths[0], dtype=str)
+    frame.loc[2, "kl_nats"] = value
+    frame.to_csv(paths[0], index=False)
+    with pytest.raises(BadFile, match=r"policy1/one_shot/points\.csv, line 4: kl_nats is .* not a finite number"):
+        read_table([paths[0].parent], "points")
+
+
+def test_a_missing_table_is_named(paths):
+    with pytest.raises(BadFile, match=r"slope\.csv: none among the tables given"):
+        landscape.frame(Tables([path for path in paths if path.stem != "slope"]))
+
+
+def test_models_are_never_averaged(tables):
+    doubled = pd.concat([tables.points, tables.points.assign(model="large", accuracy=0.0)])
+    found = over_policies(doubled[doubled.chosen], ["arm"], "accuracy")
+    assert sorted(found.model.unique()) == ["large", "main"]
+    assert (found[found.model == "large"].value == 0).all()
+
+
+def test_the_base_is_point_0_of_any_arm_and_counts_once(tables):
+    base = with_base(tables.points).query("arm == 'base' and split == 'test'")
+    assert base.accuracy.tolist() == BASE
 
 
 def test_the_central_table_is_paired_by_policy(tables):
-    table = report.central_table(report.central(tables), grpo_steps=10)
-    assert table.arm.tolist()[::2] == ["base", "one-shot", "GRPO, 10 steps", "GRPO, 20 steps (matched cost)"]
-    row = table[(table.arm == "one-shot") & (table.kind == "sampled")].iloc[0]
-    gains = np.subtract(ONE_SHOT, BASE)
-    assert (row.gain, row.gain_low, row.gain_high) == pytest.approx(t_interval(gains))
-    assert "| one-shot | sampled | 51.0 [" in report.as_markdown(table)
+    table = central_table.frame(tables).set_index(["arm", "stands_at", "decoding"])
+    row = table.loc[("one_shot", "α*", "sampled")]
+    assert (row.gain, row.gain_low, row.gain_high) == pytest.approx(t_interval(np.subtract(ONE_SHOT, BASE)))
+    assert (row.rollouts, row.seconds, row.gradient_steps) == (1000, 12, 1)
+    assert table.loc[("grpo", "20", "greedy")].accuracy == pytest.approx(np.mean(GRPO) + 0.1)
+    markdown = central_table.draw(central_table.frame(tables))
+    assert "| one-shot | α* | sampled | 51.0 [" in markdown
+    assert "3 policies" in markdown
 
 
 def test_the_summary_quotes_differences_and_ratios(tables):
-    frame = report.central(tables)
-    base = pd.DataFrame({"quantity": "sampled", "value": [0.3, 0.4], "policy": [1, 2], "parameters": 5})
-    summary = report.summarise(frame, report.central_table(frame, 20), base, tables, 20).set_index("quantity")
-    difference = summary.loc["one_shot_minus_grpo_20_steps_sampled"]
+    found = summary.differences(tables).set_index(["against", "point", "decoding", "quantity"])
+    difference = found.loc[("grpo", "20", "sampled", "difference")]
     assert tuple(difference[["value", "low", "high"]]) == pytest.approx(t_interval(np.subtract(ONE_SHOT, GRPO)))
-    ratio = summary.loc["gain_recovered_of_grpo_20_steps_sampled"]
+    ratio = found.loc[("grpo", "20", "sampled", "gain_recovered")]
     assert ratio.value == pytest.approx(np.subtract(ONE_SHOT, BASE).mean() / np.subtract(GRPO, BASE).mean())
     assert ratio.low < ratio.value < ratio.high
-    assert summary.loc["gradient_share_of_sgemm_peak"].value == 0.5
-    assert summary.loc["base_policy_sampled"].value == pytest.approx(0.35)
-    kept = summary.loc["grpo_20_steps_retention"]
-    assert kept.value == pytest.approx(1.3 - np.mean(GRPO))
-    assert kept.low < kept.value < kept.high <= 1
-    assert summary.loc["one_shot_retention"].value == pytest.approx(1.3 - np.mean(ONE_SHOT))
-    assert (summary.seeds == "1 2 3").all()
-    assert summary.index.is_unique
+    assert found.index.is_unique
+    assert not found.index.get_level_values("quantity").str.contains("policy").any()
+    arms = summary.accuracies(tables).set_index(["arm", "point", "decoding", "quantity"])
+    assert arms.loc[("grpo", "20", "sampled", "retention")].value == pytest.approx(1.3 - np.mean(GRPO))
+    assert summary.quantities(tables).set_index("quantity").value["noise_scale"] == 9
+    assert "one step minus grpo at 20: -10.0 points [" in summary.verdict(summary.differences(tables))
 
 
 def test_no_ratio_to_a_gain_that_may_be_nothing(tables):
-    frame = report.central(tables)
-    frame.loc[frame.arm == "grpo", "accuracy"] = frame[frame.arm == "grpo"].policy.map({1: 0.3, 2: 0.4, 3: 0.35})
-    assert not report.comparison(frame, 20).quantity.str.contains("gain_recovered").any()
+    points = tables.points
+    points.loc[(points.arm == "grpo") & (points.point > 0), "accuracy"] = [0.3, 0.4, 0.35] * 6
+    sampled = summary.differences(tables).query("decoding == 'sampled'")
+    assert not sampled.quantity.str.contains("gain_recovered").any()
+
+
+def test_differences_within_a_policy_are_paired_by_problem(tmp_path):
+    """Right answers are nested, so a difference is a share of problems gained, and its spread that of a coin."""
+    found = summary.differences(Tables(write_all(tmp_path, policies=(1,))))
+    found = found.set_index(["against", "decoding", "quantity", "point"])
+    assert found.loc[("base", "sampled", "difference_policy_1", "last")].value == pytest.approx(0.2)
+    lost = found.loc[("grpo", "sampled", "difference_policy_1", "last")]
+    assert lost.value == pytest.approx(-0.1)
+    half_width = 1.96 * np.sqrt(0.1 * 0.9 / 100)
+    assert (lost.high - lost.low) / 2 == pytest.approx(half_width, rel=0.15)
 
 
 def test_runs_of_one_policy_count_once():
-    frame = pd.DataFrame({"policy": [1, 1, 2, 3], "arm": "a", "x": [0.0, 1.0, 0.4, 0.6]})
-    row = report.over_policies(frame, ["arm"], "x").iloc[0]
+    setting = {"experiment": "e", "model": "m", "task": "t"}
+    frame = pd.DataFrame({**setting, "policy": [1, 1, 2, 3], "arm": "a", "x": [0.0, 1.0, 0.4, 0.6]})
+    row = over_policies(frame, ["arm"], "x").iloc[0]
     assert (row.value, row.low, row.high) == pytest.approx(t_interval(np.array([0.5, 0.4, 0.6])))
     assert row.policies == 3
 
 
-@pytest.mark.parametrize("name", ["central", "landscape", "entropy"])
-@pytest.mark.parametrize("num_policies", [1, 3])
-def test_figures_are_drawn_and_repeat_byte_for_byte(tables, tmp_path, monkeypatch, name, num_policies):
+@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("policies", [(1,), (1, 2, 3)])
+def test_figures_are_drawn_and_repeat_byte_for_byte(tmp_path, monkeypatch, name, policies):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    plots.set_style()
-    tables = {table: paths[:num_policies] for table, paths in tables.items()}
-    data = getattr(report, name)(tables)
-    extras = report.landscape_extras(tables) if name == "landscape" else {}
-    for folder in ("a", "b"):
-        plots.save_figure(plots.DRAWERS[name](data, **extras), data, tmp_path / folder, name)
-    for kind in ("pdf", "csv", "png"):
-        assert (tmp_path / "a" / f"{name}.{kind}").read_bytes() == (tmp_path / "b" / f"{name}.{kind}").read_bytes()
+    style.set_style()
+    module = import_module(f"oneshot.figures.{name}")
+    kinds = CATALOGUE[name]["reads"]
+    data = module.frame(Tables([path for path in write_all(tmp_path, policies) if path.stem in kinds]))
+    one, two = (module.draw(data) for _ in range(2))
+    if CATALOGUE[name]["kind"] == "table":
+        assert one == two
+        assert one.count("|") > 10
+        return
+    for kind in ("pdf", "png"):
+        style.save(one, [tmp_path / f"a.{kind}"])
+        style.save(two, [tmp_path / f"b.{kind}"])
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
 
 def test_the_landscape_shows_the_means_over_policies(tables):
     """The thick line's points are the means over policies, whatever is drawn around them."""
-    figure = plots.draw_landscape(report.landscape(tables), **report.landscape_extras(tables))
+    figure = landscape.draw(landscape.frame(tables))
     lines = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     expected = [0.4 - (multiple - 2) ** 2 / 90 for multiple in (0.5, 1, 2, 5)]
     assert lines[0].get_xdata().tolist() == [0.5, 1, 2, 5]
     assert lines[0].get_ydata().tolist() == pytest.approx(expected)
 
 
+def test_an_unknown_arm_is_drawn_like_any_other(tables):
+    data = central.frame(tables)
+    data.loc[data.arm == "grpo", "arm"] = "brand_new"
+    labels = [text.get_text() for text in central.draw(data).axes[0].texts]
+    assert "brand new" in labels
+    assert "one-shot" in labels
+
+
 def test_drawing_loads_no_model():
-    code = "import sys, oneshot.plots, oneshot.report; sys.exit('torch' in sys.modules)"
+    modules = ", ".join(f"oneshot.figures.{name}" for name in (*CATALOGUE, "summary"))
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

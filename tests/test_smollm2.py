@@ -8,25 +8,32 @@ from conftest import WITH_SMOLLM2, copy_project, snakemake
 from oneshot.rollouts import load_rollouts
 
 pytestmark = [pytest.mark.slow, WITH_SMOLLM2]
-RUN = "results/few/smollm2/policy1/counting/run0"
+RUN = "results/few/smollm2/counting/policy1/run0"
+ARMS = f"{RUN}/arms"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
     config = yaml.safe_load((folder / "config/smollm2.yaml").read_text())
-    config |= {"experiment": "few", "runs": {1: [0]}, "acceptance": {}}
-    config["one_shot"] |= {"prompts": 24, "blocks": 2, "sign_share": 0.5}
+    config |= {"experiment": "few", "acceptance": {}}
+    config["cells"][0]["runs"] = [0]
+    config["batch"] |= {"prompts": 24, "blocks": 2}
     config["sampling"]["group_size"] = 8
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
-    config["grpo"] |= {"steps": 8, "learning_rate": 1.0e-5, "checkpoints": []}
-    config["tuning"] |= {"learning_rates": [1.0e-5, 3.0e-5], "max_extensions": 0}
+    config["arms"]["grpo"]["settings"] |= {"steps": 8, "checkpoints": []}
+    config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5]}
+    config["tuning"] = {"max_extensions": 0}
     for split, count in {"train": 32, "validation": 12, "test": 24, "retention": 4}.items():
-        config["splits"][split]["problems"] = count
-    (folder / "config/few.yaml").write_text(yaml.safe_dump(config))
+        config["splits"]["counting"][split]["problems"] = count
+    (folder / "config/few.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     code, output = snakemake(folder, "figures", "--configfile", "config/few.yaml")
     assert code == 0, output
     return folder
+
+
+def table(folder, arm, name):
+    return pd.read_csv(folder / ARMS / arm / f"{name}.csv")
 
 
 def test_every_figure_is_there(finished):
@@ -35,18 +42,24 @@ def test_every_figure_is_there(finished):
 
 
 def test_sampler_and_trainer_agree(finished):
-    search = pd.read_csv(finished / RUN / "search.csv").set_index("quantity").value
-    assert 0 < search.sampler_gap_max_nats < 1e-4
-    assert search.batch_rollouts == 24 * 8
+    gap = table(finished, "one_shot", "quantities").set_index("quantity").value.sampler_gap_max
+    assert 0 < gap < 1e-4
 
 
 def test_the_predicted_kl_is_the_measured_one(finished):
     """At α_base the policy has moved by about κ: real weights, and a step along the gradient of a real batch."""
-    landscape = pd.read_csv(finished / RUN / "landscape.csv")
-    base = landscape[landscape["multiple"] == 0].iloc[0]
-    at_base = landscape[landscape["multiple"] == 1].iloc[0]
-    assert base.kl_nats == pytest.approx(0, abs=1e-6)
-    assert 0.05 < at_base.kl_nats < 0.8
+    points = table(finished, "one_shot", "points").query("split == 'validation' and asked == 'all'").set_index("point")
+    assert points.kl_nats[0] == pytest.approx(0, abs=1e-6)
+    assert 0.05 < points.kl_nats[1] < 0.8
+
+
+def test_a_split_of_several_tasks_is_reported_by_task(finished):
+    """The whole is the mean of its parts, weighted by their problems."""
+    points = table(finished, "grpo", "points").query("split == 'test' and point == 0").set_index("asked")
+    tasks = ["addition", "chain_sum", "letter_counting"]
+    assert points.index.tolist() == ["all", *tasks]
+    assert points.accuracy["all"] == pytest.approx(points.accuracy[tasks].mean())
+    assert set(table(finished, "grpo", "by_problem").asked) == set(tasks)
 
 
 def test_answers_end_where_the_prompt_format_says(finished):
@@ -57,7 +70,5 @@ def test_answers_end_where_the_prompt_format_says(finished):
 
 
 def test_both_arms_cost_the_same(finished):
-    search = pd.read_csv(finished / RUN / "search.csv").set_index("quantity").value
-    path = pd.read_csv(finished / RUN / "grpo/path.csv")
-    batch = 4 * 8
-    assert 0 <= path.rollouts.max() - (search.batch_rollouts + search.search_rollouts) < batch
+    ours, theirs = (table(finished, arm, "points").rollouts.max() for arm in ("one_shot", "grpo"))
+    assert 0 <= theirs - ours < 4 * 8

@@ -5,10 +5,12 @@ from collections import Counter
 
 import pytest
 
-from oneshot.pretrain import build_mixture, mixture_documents
-from oneshot.provenance import BadFile
-from oneshot.tasks import Problem, draw_problems, get_task, load_problems, save_problems
+from oneshot.files import BadFile
+from oneshot.policies.pretrain import build_mixture, mixture_documents
+from oneshot.tasks import get_task
 from oneshot.tasks.arithmetic import parse_terms
+from oneshot.tasks.problem_sets import draw_problems, load_problems, save_problems
+from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status
 from oneshot.verifiers.final_answer import verify_final_answer
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import tiny_model
-from conftest import random_direction
+from conftest import differentiate, random_direction
 from scipy import stats
 
 import oneshot.engines.vllm
@@ -20,11 +20,11 @@ from oneshot.engines import EngineUnavailable, get_engine
 from oneshot.engines.noise import rollout_key
 from oneshot.engines.torch import TorchEngine
 from oneshot.engines.vllm import VllmEngine
-from oneshot.gradient import accumulate_gradient
-from oneshot.line_search import moved
-from oneshot.models import Policy, build_tokenizer, fingerprint, save_policy
-from oneshot.sampling import draw_rollouts
-from oneshot.tasks import draw_problems, get_task
+from oneshot.policies.models import Policy, build_tokenizer, fingerprint, save_policy
+from oneshot.sampling import Draw, Sampling, draw_rollouts
+from oneshot.steps.line_search import moved
+from oneshot.tasks import get_task
+from oneshot.tasks.problem_sets import draw_problems
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 if os.environ.get("ONESHOT_REQUIRE_VLLM") == "1" and not INSTALLED:
@@ -87,9 +87,7 @@ def test_greedy_tokens_are_those_of_the_cpu_engine(pair, prompts):
 
 def four_groups(policy, engine, temperature=1.0):
     problems = draw_problems(get_task("arithmetic"), (0, 60), 4, seed=0)
-    return draw_rollouts(
-        engine, policy, problems, run="v", purpose="v", group_size=4, temperature=temperature, max_new_tokens=LENGTH
-    )
+    return draw_rollouts(engine, problems, Draw("v", "v"), Sampling(temperature, LENGTH, group_size=4))
 
 
 @needs_vllm
@@ -97,9 +95,9 @@ def four_groups(policy, engine, temperature=1.0):
 def test_log_probs_are_the_trainers(pair, temperature):
     policy, engine = pair
     rollouts = four_groups(policy, engine, temperature)
-    gradient = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature)
+    gradient = differentiate(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature)
     assert gradient.sampler_gap.max() < 1e-4
-    other = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature * 1.2)
+    other = differentiate(policy, rollouts, np.ones(16, dtype=np.float32), temperature=temperature * 1.2)
     assert other.sampler_gap.max() > 1e-2
 
 
@@ -270,7 +268,7 @@ def test_other_architectures(architecture, prompts):
         with moved(policy.model, direction, 1.0):
             assert_same_greedy(policy, engine, prompts)
             rollouts = four_groups(policy, engine)
-            gradient = accumulate_gradient(policy, rollouts, np.ones(16, dtype=np.float32), temperature=1.0)
+            gradient = differentiate(policy, rollouts, np.ones(16, dtype=np.float32), temperature=1.0)
             assert gradient.sampler_gap.max() < 1e-4
         assert_same(draw(engine, prompts, keys(3)), base)
 
@@ -316,8 +314,8 @@ def test_an_engine_in_another_precision(prompts):
 TENSOR_PARALLEL = """
 import sys, torch
 from oneshot.engines import get_engine
-from oneshot.line_search import moved
-from oneshot.models import load_policy
+from oneshot.steps.line_search import moved
+from oneshot.policies.models import load_policy
 
 def draws(engine, temperature):
     keys_PG = torch.arange(8).view(2, 4) * 10**15

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oneshot.provenance import BadFile, atomic_path
+from oneshot.files import BadFile, atomic_path
 
 SCHEMA = pa.schema(
     [
@@ -63,6 +63,12 @@ def load_rollouts(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     rollouts = table.to_pandas()
     check_rollouts(rollouts, str(path))
     return rollouts, metadata
+
+
+def load_batch(paths: list[str | Path]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The shards of one batch under one another, and the metadata of the first."""
+    shards = [load_rollouts(path) for path in paths]
+    return pd.concat([rollouts for rollouts, _ in shards], ignore_index=True), shards[0][1]
 
 
 def check_rollouts(rollouts: pd.DataFrame, name: str) -> None:

@@ -1,53 +1,87 @@
-"""Drawing and scoring rollouts: problems in, the rollout table out.
+"""Sampling: problems in, scored rollouts out.
 
-The key of every rollout is (run, purpose, step, problem, sample), so the same problem met in another step
-or for another purpose gets fresh noise, and the same key gives the same luck to every policy.
+The key of every rollout is (run, purpose, step, problem, sample). The same problem met in another step or for another
+purpose therefore gets fresh noise, and the same key gives the same noise to every policy (common random numbers).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
-from oneshot.engines import Engine, Generation
 from oneshot.engines.noise import rollout_key
-from oneshot.models import Policy
-from oneshot.tasks import Problem, get_task
+from oneshot.engines.protocol import Engine, Generation
+from oneshot.policies.models import Policy
+from oneshot.tasks import task_class
+from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status, Verdict
 
 CUT_OFF = "cut_off"
 """Status of a completion that reached the token limit: never shown to the verifier, never paid."""
+GREEDY = 0.0
+"""The temperature that stands for greedy decoding: the most probable token each time."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How rollouts are drawn."""
+
+    temperature: float
+    """Of the softmax, in sampling and in the gradient alike; GREEDY for greedy decoding."""
+    max_new_tokens: int
+    """Longer completions are cut off."""
+    group_size: int = 1
+    """G, rollouts per problem."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a set of rollouts is drawn for: with problem and sample, the key of their noise."""
+
+    run: str
+    """Names experiment, model, task, policy and run seed."""
+    purpose: str
+    step: int = 0
+
+    def key(self, problem_id: int, sample_id: int) -> int:
+        return rollout_key(self.run, self.purpose, self.step, problem_id, sample_id)
 
 
 def draw_rollouts(
     engine: Engine,
-    policy: Policy,
     problems: list[Problem],
+    draw: Draw,
+    sampling: Sampling,
     *,
-    run: str,
-    purpose: str,
-    step: int = 0,
-    group_size: int,
-    temperature: float,
-    max_new_tokens: int,
     opening: str = "",
     on_finished: Callable[[int], object] = lambda count: None,
 ) -> pd.DataFrame:
-    """`group_size` rollouts for every problem, scored by its task's verifier: the table of `oneshot.rollouts`.
+    """`group_size` rollouts per problem from the engine's policy, scored by the problem's task.
 
-    `opening` is put into the policy's mouth: it counts as prompt, the completion goes on from there,
-    and what is verified is both.
-    `on_finished` is told how many rollouts have ended since it was last called.
+    Returns the table of `oneshot.rollouts`. `opening` is a forced start of the answer: fed as part of the prompt,
+    verified as part of the completion. `on_finished(n)` is called from time to time with the number of rollouts
+    finished since the last call.
     """
-    prompts = [policy.encode_prompt(problem.task, problem.prompt, opening) for problem in problems]
+    prompts = [engine.policy.encode_prompt(problem.task, problem.prompt, opening) for problem in problems]
     keys_PG = torch.tensor(
-        [[rollout_key(run, purpose, step, problem.id, sample) for sample in range(group_size)] for problem in problems]
+        [
+            [
+                rollout_key(draw.run, draw.purpose, draw.step, problem.id, sample)
+                for sample in range(sampling.group_size)
+            ]
+            for problem in problems
+        ]
     )
     generation = engine.generate(
-        prompts, keys_PG, temperature=temperature, max_new_tokens=max_new_tokens, on_finished=on_finished
+        prompts,
+        keys_PG,
+        temperature=sampling.temperature,
+        max_new_tokens=sampling.max_new_tokens,
+        on_finished=on_finished,
     )
-    return score(policy, problems, prompts, generation, opening)
+    return score(engine.policy, problems, prompts, generation, opening)
 
 
 def score(
@@ -84,13 +118,13 @@ def _verdicts(answers: list[tuple[Problem, str] | None]) -> list[Verdict | None]
     verdicts: list[Verdict | None] = [None] * len(answers)
     for name in {answer[0].task for answer in answers if answer}:
         rows = [row for row, answer in enumerate(answers) if answer and answer[0].task == name]
-        for row, verdict in zip(rows, get_task(name).verify_many(answers[row] for row in rows), strict=True):
+        for row, verdict in zip(rows, task_class(name).verify_many(answers[row] for row in rows), strict=True):
             verdicts[row] = verdict
     return verdicts
 
 
-def rates(rollouts: pd.DataFrame) -> dict[str, float]:
-    """What a table says of its policy: accuracy, the shares of unparsable and cut-off rollouts, entropy, length."""
+def summarise_rollouts(rollouts: pd.DataFrame) -> dict[str, float]:
+    """What a table says of its policy: accuracy, shares of unparsable and cut-off rollouts, entropy, length."""
     return {
         "accuracy": rollouts.reward.mean(),
         "unparsable_rate": (rollouts.status == Status.UNPARSABLE).mean(),

@@ -16,10 +16,10 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from oneshot.engines import Generation
 from oneshot.engines.decoder import SUPPORTED, Decoder
 from oneshot.engines.noise import gumbel
-from oneshot.models import Policy
+from oneshot.engines.protocol import Generation, check_prompts
+from oneshot.policies.models import Policy
 from oneshot.prefixes import shared_prefixes
 
 REFILL_BELOW = 7 / 8
@@ -46,16 +46,6 @@ class TorchEngine:
             on_finished(decoding.take_finished())
         on_finished(decoding.take_finished())
         return decoding.generation()
-
-
-def check_prompts(prompts: list[list[int]], max_new_tokens: int, context: int) -> None:
-    """Every prompt must be non-empty and leave room for the completion."""
-    for index, prompt in enumerate(prompts):
-        if not 0 < len(prompt) <= context - max_new_tokens:
-            raise ValueError(
-                f"prompt {index} has {len(prompt)} tokens: expected 1 to {context - max_new_tokens}"
-                f" (a context of {context} less max_new_tokens {max_new_tokens})"
-            )
 
 
 class _Decoding:

@@ -20,12 +20,10 @@ Entropy. Exact where the vocabulary is small enough to ask vLLM for all of π. E
 there: the mean of -log π over a rollout's tokens. Its sum has the summed entropy as expectation; the mean is a ratio of
 two chance quantities, so slightly biased where lengths vary. A greedy rollout draws nothing and has no estimate: nan.
 
-One engine in this process: a GPU each for parallel shards of the DAG (`oneshot.gpus`; vLLM refuses data parallelism in
-one process), several (`tensor_parallel`) for a model too large for one.
+One engine in this process: a GPU each for parallel shards of the DAG (`oneshot.workflow.gpus`; vLLM refuses data
+parallelism in one process), several (`tensor_parallel`) for a model too large for one.
 """
 
-import io
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -36,15 +34,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
-from transformers import PreTrainedModel
 
-from oneshot.engines import Generation, check_engine
-from oneshot.engines.torch import check_prompts
-from oneshot.models import Policy, checkpoint, save_policy
+from oneshot.engines import check_engine
+from oneshot.engines.protocol import Generation, check_prompts
+from oneshot.engines.vllm_runtime import Progress, fast_folder, import_vllm, leave_to_trainer, platform_options
+from oneshot.policies.models import Policy, checkpoint, save_policy
 
-CPU_CACHE_BYTES = 256 * 2**20
-"""Key-value cache on a CPU; without a number vLLM takes most of the memory."""
 SMALL_VOCABULARY = 256
 """Up to this size all log-probs of a position are asked for, and its entropy is exact."""
 CANARY_TOKENS = 4
@@ -75,7 +70,7 @@ class VllmEngine:
         context = context or policy.model.config.max_position_embeddings
         self.policy, self.context = policy, context
         self.dtype = dtype or str(policy.model.dtype).removeprefix("torch.")
-        self.folder = tempfile.TemporaryDirectory(prefix="oneshot-vllm-", dir=_fast_folder())
+        self.folder = tempfile.TemporaryDirectory(prefix="oneshot-vllm-", dir=fast_folder())
         save_policy(policy, self.folder.name, {})
         options = {
             "model": self.folder.name,
@@ -91,7 +86,7 @@ class VllmEngine:
         }
         vllm = import_vllm()
         with torch.random.fork_rng():
-            self.llm = vllm.LLM(**options, **_of_platform(gpu_memory_utilization, context, num_slots))
+            self.llm = vllm.LLM(**options, **platform_options(gpu_memory_utilization, context, num_slots))
         leave_to_trainer(policy.model)
         self.loaded, self.asleep, self.sleeps = self._versions(), False, sleep
         if sleep:
@@ -143,7 +138,7 @@ class VllmEngine:
             for key in keys_PG.flatten()
         ]
         with torch.random.fork_rng(), self._nothing_left_behind():
-            outputs = self.llm.generate(asked, sampling, use_tqdm=partial(_Progress, on_finished=on_finished))
+            outputs = self.llm.generate(asked, sampling, use_tqdm=partial(Progress, on_finished=on_finished))
         return _generation([output.outputs[0] for output in outputs], self.policy.end_id, bool(temperature))
 
     @contextmanager
@@ -215,57 +210,6 @@ def refresh_tied_head(model: nn.Module) -> None:
         head.quant_method.process_weights_after_loading(head)
 
 
-def leave_to_trainer(model: PreTrainedModel) -> None:
-    """Let `model`, and others of its class that are there already, be called as before.
-
-    An architecture that vLLM has not itself (OLMo3) it takes from `transformers`, and changes the very class: calls ask
-    an instance whether it is to be compiled, which those not made by vLLM do not know.
-    """
-    type(model.model).do_not_compile = True
-
-
-def import_vllm():
-    """The vllm module, set up for use in this process.
-
-    In-process execution keeps scheduling deterministic. The first model runner is the one that also runs on CPUs, where
-    it is tested. Compilation is off on CPUs: it costs more than it saves there.
-    """
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    if not torch.cuda.is_available():
-        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
-    import vllm
-
-    return vllm
-
-
-class _Progress(tqdm):
-    """vLLM's progress bar, drawn nowhere: it tells `on_finished`."""
-
-    def __init__(self, *args, on_finished: Callable[[int], object], **options):
-        self.on_finished = on_finished
-        super().__init__(*args, **{**options, "file": io.StringIO()})
-
-    def update(self, n: float | None = 1) -> bool | None:
-        self.on_finished(int(n))
-        return super().update(n)
-
-
-def _of_platform(gpu_memory_utilization: float, context: int, num_slots: int) -> dict:
-    if torch.cuda.is_available():
-        return {"gpu_memory_utilization": gpu_memory_utilization, "enable_sleep_mode": True}
-    # Seeded requests fail on CPUs when a prompt is prefilled in parts (an offset that only GPU generators have).
-    return {
-        "kv_cache_memory_bytes": CPU_CACHE_BYTES,
-        "block_size": 32,
-        "enforce_eager": True,
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(context, 8 * num_slots, 2048),
-    }
-
-
 def _generation(completions: list, end_id: int, sampled: bool) -> Generation:
     """vLLM's completions as rows: token ids, their log-probs, how they ended."""
     lengths_R = torch.tensor([len(completion.token_ids) for completion in completions])
@@ -287,8 +231,3 @@ def _mean_entropy(drawn_and_all: Tensor, sampled: bool) -> Tensor:
     if drawn_and_all.shape[1] > 1:
         return torch.special.entr(drawn_and_all[:, 1:].exp()).sum(dim=1).mean()
     return -drawn_and_all.mean() if sampled else torch.tensor(torch.nan)
-
-
-def _fast_folder() -> str | None:
-    """Main memory seen as a folder, where there is one: weights pass through it at every move."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

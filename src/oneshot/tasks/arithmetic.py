@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import ClassVar
 
-from oneshot.tasks import Problem, TaughtTask
+from oneshot.tasks.task import Problem, TaughtTask
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
@@ -35,6 +35,7 @@ class Arithmetic(TaughtTask):
     """A guess is uniform within this distance of the answer."""
 
     name: ClassVar[str] = "arithmetic"
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"largest": (9, 99), "slip_rate": (0, 1)}
     ways: ClassVar[dict[str, str]] = {"careful": "steps:", "rough": "about:", "guess": "maybe:"}
     words: ClassVar[tuple[str, ...]] = tuple(ways.values())
     largest_number: ClassVar[int] = 99
@@ -58,15 +59,10 @@ class Arithmetic(TaughtTask):
         """Either way that shows its work, without slips."""
         return self._work_out(problem, rng.choice(("careful", "rough")), 0.0, rng)
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
-        """Partial credit: the partial sums that are right before the first that is not."""
+    @classmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
         verdict = verify_final_answer(completion, problem.answer)
-        return Verdict(verdict.status, self._credit(problem, completion))
-
-    def _credit(self, problem: Problem, completion: str) -> float:
-        right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
-        work = completion.partition(MARK)[0].partition(":")[2]
-        return prefix_credit(right, re.split("[,~]", work))
+        return Verdict(verdict.status, partial_sums_credit(problem, completion))
 
     def difficulty(self, problem: Problem) -> float:
         """The share of the steps that subtract."""
@@ -85,6 +81,13 @@ class Arithmetic(TaughtTask):
     def _near(self, answer: int, rng: random.Random) -> int:
         """Uniform over the possible answers within `guess_spread` of the right one."""
         return rng.randint(max(answer - self.guess_spread, 0), min(answer + self.guess_spread, self.largest))
+
+
+def partial_sums_credit(problem: Problem, completion: str) -> float:
+    """Share of the partial sums that are right before the first that is not."""
+    right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
+    work = completion.partition(MARK)[0].partition(":")[2]
+    return prefix_credit(right, re.split("[,~]", work))
 
 
 def parse_terms(prompt: str) -> list[int]:

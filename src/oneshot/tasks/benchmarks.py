@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oneshot.tasks import Problem
+from oneshot.tasks.task import Problem
 from oneshot.verifiers.boxed import final_answers
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
 

@@ -7,23 +7,12 @@ answers are one word, the only right one, and that a small model answers now and
 
 import random
 from functools import cached_property
+from importlib.util import find_spec
 
-from oneshot.tasks import Problem, Task
+from oneshot.tasks.task import Problem, Task
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_bare_answer
 
-FAMILIES = (
-    "basic_arithmetic",
-    "chain_sum",
-    "gcd",
-    "lcm",
-    "leg_counting",
-    "letter_counting",
-    "number_sequence",
-    "products",
-    "simple_equations",
-    "spell_backward",
-)
 ITEMS = 10**6
 """Of one family's stream; which of them a problem set holds is decided by `draw_problems`."""
 
@@ -34,9 +23,18 @@ class GymTask(Task):
     def __init__(self, family: str, **settings):
         self.name, self.settings = family, settings
 
+    @classmethod
+    def create(cls, name: str, settings: dict) -> "GymTask":
+        return cls(name, **settings)
+
+    @classmethod
+    def unavailable(cls) -> str:
+        installed = find_spec("reasoning_gym")
+        return "" if installed else "reasoning-gym is not installed (pip install -c constraints.txt -e '.[pretrained]')"
+
     @cached_property
     def items(self):
-        from reasoning_gym import create_dataset  # slow to import, and wanted where problems are made alone
+        from reasoning_gym import create_dataset  # slow to import; only needed to draw problems
 
         try:
             return create_dataset(self.name, seed=0, size=ITEMS, **self.settings)
@@ -47,5 +45,6 @@ class GymTask(Task):
         item = self.items[rng.randrange(ITEMS)]
         return Problem(self.name, item["question"].strip(), item["answer"])
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
+    @classmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_bare_answer(completion, problem.answer)

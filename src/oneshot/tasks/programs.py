@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-from oneshot.tasks import Problem, TaughtTask
+from oneshot.sandbox import SandboxUnavailable
+from oneshot.sandbox.workers import usable_confinement
+from oneshot.tasks.task import Problem, TaughtTask
 from oneshot.verifiers import Status, Verdict
 from oneshot.verifiers.code import ProgramTest, shared_verifier
-from oneshot.verifiers.partial_credit import passed_credit
+from oneshot.verifiers.program_credit import passed_credit
 
 CHANGES: dict[str, Callable[[list[int]], list[int]]] = {
     "a=[x+1 for x in a]": lambda a: [x + 1 for x in a],
@@ -56,8 +58,17 @@ class Programs(TaughtTask):
     """Chance that a statement of the rough way is drawn anew."""
 
     name: ClassVar[str] = "programs"
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"slip_rate": (0, 1)}
     ways: ClassVar[dict[str, str]] = {"careful": "# ", "rough": "", "guess": "#?"}
     words: ClassVar[tuple[str, ...]] = ("# ", "#?", *STATEMENTS)
+
+    @classmethod
+    def unavailable(cls) -> str:
+        try:
+            usable_confinement("auto")
+        except SandboxUnavailable as error:
+            return f"{error} (the tasks of config/laptop.yaml and config/smoke.yaml run no programs)"
+        return ""
 
     def draw(self, rng: random.Random) -> Problem:
         while True:
@@ -84,10 +95,12 @@ class Programs(TaughtTask):
         """1 where different digits become the same (`//`, `%`), so that the examples tell less; else 0."""
         return float("//" in problem.answer or "%" in problem.answer)
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
-        return self.verify_many([(problem, completion)])[0]
+    @classmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
+        return cls.verify_many([(problem, completion)])[0]
 
-    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+    @classmethod
+    def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
         """Each different program is run once for each problem, in the sandbox, and its verdict kept: it is always the
         same, and a policy that is sure of itself gives the same answers over and over."""
         pairs = list(pairs)

@@ -7,15 +7,15 @@ programs are read by `oneshot.tasks.benchmarks` but are no tasks yet.
 import atexit
 import functools
 import random
+import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from oneshot.tasks import Problem, Task
 from oneshot.tasks.benchmarks import BadRow, load_benchmark
+from oneshot.tasks.task import Problem, Task
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.math import BadGold, MathVerifier
 
-MATHEMATICS = ("aime24", "aime25", "gsm8k", "math500", "math_train")
 GOLD_OF_GSM8K = "####"
 """Behind it stands the final number of a worked answer."""
 
@@ -25,6 +25,14 @@ class PublishedTask(Task):
 
     def __init__(self, name: str, **source: str):
         self.name, self.source, self.left_out = name, source, 0
+
+    @classmethod
+    def create(cls, name: str, settings: dict) -> "PublishedTask":
+        if set(settings) not in ({"revision"}, {"path"}):
+            raise ValueError(f"tasks.{name}: needs `revision`, a commit of its hub repository, or `path`, a local file")
+        if not re.fullmatch("[0-9a-f]{40}", settings.get("revision", 40 * "0")):
+            raise ValueError(f"tasks.{name}.revision: '{settings['revision']}' is no commit, and branches move")
+        return cls(name, **settings)
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -44,10 +52,12 @@ class PublishedTask(Task):
                 return problem
         raise ValueError(f"tasks.{self.name}: none of its {self.left_out} rows has a gold answer that can be read")
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
-        return self.verify_many([(problem, completion)])[0]
+    @classmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
+        return cls.verify_many([(problem, completion)])[0]
 
-    def verify_many(self, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+    @classmethod
+    def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
         return shared_verifier().verify_many((gold(problem), completion) for problem, completion in pairs)
 
     def _leave_out(self, row: BadRow) -> None:

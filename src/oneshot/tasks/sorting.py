@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oneshot.tasks import Problem, TaughtTask
+from oneshot.tasks.task import Problem, TaughtTask
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_final_answer
 
@@ -21,6 +21,7 @@ class Sorting(TaughtTask):
     max_letters: int = 6
 
     name: ClassVar[str] = "sorting"
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"max_letters": (1, len(LETTERS))}
     ways: ClassVar[dict[str, str]] = {"direct": ";"}
     words: ClassVar[tuple[str, ...]] = ("sort:",)
 
@@ -34,5 +35,6 @@ class Sorting(TaughtTask):
     def lesson(self, problem: Problem, rng: random.Random) -> str:
         return self.demonstrate(problem, "direct", rng)
 
-    def verify(self, problem: Problem, completion: str) -> Verdict:
+    @classmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_final_answer(completion, problem.answer)

@@ -2,66 +2,21 @@ r"""Partial credit: how far a wrong answer got, from 0 to 1, for tasks whose bin
 
 Credit is earned against a reference that the policy never sees, and is built so that the cheap ways to farm it earn
 nothing: a constant answer, a repeated or trivial step, numbers from nowhere, a dump of all values, steps behind the
-answer. It never replaces the binary reward, which is recorded beside it; `oneshot.rewards` says what is made of it.
+answer. It never replaces the binary reward, which is recorded beside it
+(`oneshot.gradients.rewards`).
 """
 
 import ast
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from oneshot.verifiers import Status
-from oneshot.verifiers.code import ProgramTest, pack_tests
-from oneshot.verifiers.values import same_value
-
-MAX_TRACE = 200
 MAX_STEPS = 100
 CALCULATION = re.compile(r"<<([0-9.+\-*/() ]{1,60})=(-?\d{0,15}\.?\d{1,5})>>")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 EVERYDAY = {Fraction(number) for number in (*range(13), 24, 30, 52, 60, 100, 365, 1000)}
 """Numbers a step may bring in beside those it has been given: dozens, days, minutes, percents."""
-
-
-def passed_credit(tests: Sequence[ProgramTest], statuses: Sequence[Status], shown: Sequence[ProgramTest] = ()) -> float:
-    """The share of tests passed, weighted so that the best constant answer earns nothing.
-
-    Each distinct expected output weighs 1/K, however many tests expect it; a constant passes one of the K, so credit
-    is (share - 1/K) / (1 - 1/K), never below 0. Equal tests count once, tests `shown` in the prompt not at all. With
-    one expected output only (K = 1) there is no credit short of passing everything.
-    """
-    passed: dict[str, dict[str, bool]] = defaultdict(dict)
-    hidden = {str(test.request) for test in shown}
-    for test, status in zip(tests, statuses, strict=True):
-        request = str(test.request)
-        if request not in hidden:
-            passed[_expected(test)][request] = status is Status.CORRECT
-    if not passed:
-        return 0.0
-    share = sum(sum(of_output.values()) / len(of_output) for of_output in passed.values()) / len(passed)
-    constant = 1 / len(passed)
-    return float(share == 1) if constant == 1 else max(0.0, (share - constant) / (1 - constant))
-
-
-def trace_credit(reference: Sequence[Any], trace: Sequence[Any]) -> float:
-    """Longest common subsequence of two execution traces over the length of the longer: 1 only if they are equal.
-
-    A trace is what a program's variables became, in order (`CodeVerifier.traces`). It is compared here, with a
-    reference the program never meets; a program that tries every value makes its own trace long and its credit small.
-    """
-    reference, trace = list(reference)[:MAX_TRACE], trace if isinstance(trace, list) else []
-    if not reference or not trace or len(trace) > 10 * MAX_TRACE:
-        return 0.0
-    row = [0] * (len(reference) + 1)
-    for value in trace:
-        diagonal = 0
-        for index, expected in enumerate(reference, start=1):
-            diagonal, row[index] = (
-                row[index],
-                (diagonal + 1 if same_value(expected, value) else max(row[index], row[index - 1])),
-            )
-    return row[-1] / max(len(reference), len(trace))
 
 
 def prefix_credit(reference: Sequence[Any], steps: Sequence[Any]) -> float:
@@ -140,7 +95,3 @@ def _fits(value: Fraction, written: str) -> bool:
 
 def _numbers(text: str) -> set[Fraction]:
     return {Fraction(number) for number in NUMBER.findall(text.replace(",", ""))}
-
-
-def _expected(test: ProgramTest) -> str:
-    return pack_tests([ProgramTest(test.expected, call="-")])

@@ -1,0 +1,56 @@
+r"""Many small steps: GRPO and its kin, on-policy.
+
+    for k = 1, 2, …:   draw G rollouts each of the next few problems from π_θ
+                       θ ← AdamW step up  g = (1/N) Σ_it w_it ∇ log π_θ(y_it)
+
+The objective decides the weights w (`oneshot.gradients.objectives`). `policy_gradient` has w_it = A_i, the group
+advantage without division by the length |y_i|: the same estimator as the one-shot arm, which is this loop with one
+step and a line search in place of Adam. `grpo` has w_it = A_i / |y_i|, the estimator as published.
+
+Departures: 1. one update a batch, so that every ratio is 1 and nothing is clipped; 2. the reward is the objective,
+there is no KL term; 3. constant learning rate, weight decay 0.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from torch.optim import AdamW
+
+from oneshot.baselines.lab import Lab, Step, next_problems
+from oneshot.gradients.weights import weigh
+from oneshot.sampling import summarise_rollouts
+from oneshot.steps.master_weights import MasterWeights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A step draws prompts_per_step × G rollouts."""
+
+    learning_rate: float
+    prompts_per_step: int
+    steps: int
+    """Of the nominal comparison. The arm goes on until it has spent the lab's budget."""
+    objective: str = "policy_gradient"
+    checkpoints: tuple[int, ...] = ()
+    """Steps after which the policy is measured, besides the nominal and the last one."""
+
+
+def run(lab: Lab, settings: Settings) -> Iterator[Step]:
+    """Train the lab's policy. Problems are taken in order, each epoch under fresh noise."""
+    masters = MasterWeights(lab.policy.model, partial(AdamW, lr=settings.learning_rate, weight_decay=0.0))
+    last = num_steps(settings, lab.sampling.group_size, lab.budget)
+    reported = {settings.steps, last}
+    for step in lab.track(range(1, last + 1)):
+        with lab.ledger.clock():
+            rollouts = lab.draw(next_problems(lab.train, step, settings.prompts_per_step), step)
+            weighted = weigh(rollouts, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
+            largest, mean = lab.climb(masters, weighted)
+        record = {"sampler_gap_max_nats": largest, "sampler_gap_mean_nats": mean, **summarise_rollouts(rollouts)}
+        yield Step(step, record, measured=step in {*settings.checkpoints, *reported}, chosen=step in reported)
+
+
+def num_steps(settings: Settings, group_size: int, budget: int) -> int:
+    """Steps that spend the budget, and the nominal number at least."""
+    return max(settings.steps, math.ceil(budget / (settings.prompts_per_step * group_size)))

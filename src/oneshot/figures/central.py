@@ -1,0 +1,50 @@
+"""Test accuracy of every arm against the rollouts it drew and against seconds on one core, measuring aside.
+
+Rows are the two ways of decoding. Thin lines are single runs; bands and whiskers are 95 % t intervals over policies.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from oneshot.arms import IDENTITY
+from oneshot.figures import style
+from oneshot.figures.tables import BASE, Tables, by_decoding, over_policies, with_base
+
+AXES = {"rollouts": "rollouts drawn", "seconds": "seconds on one core"}
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    points = tables.points[tables.points.split == "test"]
+    points = points.merge(tables.of_arms("timings"), on=[*IDENTITY, "point"])
+    kept = [*IDENTITY, "point", "chosen", *AXES, "tokens", "flops", "gradient_steps", "decoding", "accuracy"]
+    return by_decoding(with_base(points))[kept]
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    """Each setting has a row of panels for each way of decoding."""
+    rows = [
+        (title, decoding, points)
+        for title, of_setting in style.settings_of(data)
+        for decoding, points in of_setting.groupby("decoding", sort=False)
+    ]
+    figure, axes = style.panels([title for title, _, _ in rows], columns=len(AXES), height=2.2, sharey="row")
+    for (_, decoding, points), row in zip(rows, axes, strict=True):
+        for panel, (cost, name) in zip(row, AXES.items(), strict=True):
+            _panel(panel, points, cost)
+            panel.set_xlabel(name)
+        row[0].set_ylabel(f"test accuracy\n{style.DECODING_TITLES[decoding]}")
+    return figure
+
+
+def _panel(axes, points: pd.DataFrame, cost: str) -> None:
+    base = over_policies(points[points.arm == BASE], [], "accuracy").iloc[0]
+    axes.axhline(base.value, color=style.color(BASE), linestyle=":")
+    style.band(axes, [0, 1], [base.low] * 2, [base.high] * 2, style.color(BASE), transform=axes.get_yaxis_transform())
+    ends = {BASE: (1, base.value)}
+    for arm, rows in points[points.arm != BASE].groupby("arm", sort=False):
+        mean = style.curve(axes, rows, cost, "accuracy", arm)
+        ends[arm] = (mean.x.iloc[-1], mean.value.iloc[-1])
+    spent = points[points[cost] > 0][cost]
+    style.log_axis(axes, (1, 2, 5) if spent.max() < 100 * spent.min() else (1,))
+    axes.margins(y=0.1)
+    style.label_ends(axes, ends)

@@ -1,0 +1,56 @@
+"""Every arm at the points that stand for it: accuracy and gain over the base with 95 % t intervals, and the cost."""
+
+import pandas as pd
+
+from oneshot.arms import COSTS, IDENTITY
+from oneshot.figures import style
+from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
+
+COLUMNS = ("arm", "point", "decoding", "accuracy, %", "gain, points", *COSTS, "seconds")
+PLAIN = ("rollouts", "tokens", "gradient_steps", "sampling_phases", "search_rounds")
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    """One row a setting, arm, chosen point and decoding."""
+    points = tables.points[tables.points.split == "test"]
+    points = by_decoding(at_chosen(with_base(points.merge(tables.of_arms("timings"), on=[*IDENTITY, "point"]))))
+    base = points[points.arm == BASE].groupby([*SETTING, "policy", "decoding"]).accuracy.mean().rename("base")
+    points = points.join(base, on=base.index.names)
+    points["gain"] = points.accuracy - points.base
+    keys = ["arm", "stands_at", "decoding"]
+    table = over_policies(points, keys, "accuracy").rename(columns={"value": "accuracy"})
+    gain = over_policies(points, keys, "gain")[[*SETTING, *keys, "value", "low", "high"]]
+    gain = gain.rename(columns={"value": "gain", "low": "gain_low", "high": "gain_high"})
+    spent = points.groupby([*SETTING, *keys], sort=False)[[*COSTS, "seconds"]].mean().reset_index()
+    return table.merge(gain, on=[*SETTING, *keys]).merge(spent, on=[*SETTING, *keys])
+
+
+def draw(table: pd.DataFrame) -> str:
+    """Markdown."""
+    lines = []
+    for (_, model, task), rows in table.groupby(SETTING, sort=False):
+        policies = int(rows.policies.max())
+        lines += [f"**{model}, {task}**, {policies} {'policy' if policies == 1 else 'policies'}", ""]
+        lines += ["| " + " | ".join(COLUMNS).replace("_", " ") + " |", "| --- " * len(COLUMNS) + "|"]
+        lines += [_row(row) for row in rows.to_dict("records")] + [""]
+    return "\n".join(lines)
+
+
+def _row(row: dict) -> str:
+    accuracy = _percent(row["accuracy"], row["low"], row["high"])
+    gain = "" if row["arm"] == BASE else _percent(row["gain"], row["gain_low"], row["gain_high"])
+    spent = [f"{row[name]:,.0f}" if name in PLAIN else f"{row[name]:.1e}" for name in COSTS]
+    cells = [
+        style.label(row["arm"]),
+        row["stands_at"],
+        row["decoding"],
+        accuracy,
+        gain,
+        *spent,
+        f"{row['seconds']:,.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.1f}" + ("" if pd.isna(low) else f" [{100 * low:.1f}, {100 * high:.1f}]")

@@ -1,0 +1,44 @@
+"""Accuracy against entropy: which path away from the base buys more accuracy for a nat. Validation problems.
+
+Each arm is one path, its points joined in order; crosses have collapsed.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from oneshot.arms import IDENTITY
+from oneshot.figures import style
+from oneshot.figures.tables import DECODINGS, Tables
+from oneshot.steps.collapse import flag_collapse
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    points = tables.points[tables.points.split == "validation"].sort_values([*IDENTITY, "point"])
+    paths = points.groupby(IDENTITY, sort=False)
+    collapsed = pd.concat([flag_collapse(path) for _, path in paths])
+    kept = [*IDENTITY, "point", "entropy_nats", "kl_nats", *DECODINGS.values()]
+    return points[kept].assign(collapsed=collapsed).reset_index(drop=True)
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    settings = style.settings_of(data)
+    figure, axes = style.panels([title for title, _ in settings], columns=len(DECODINGS), height=2.5)
+    for (_, points), row in zip(settings, axes, strict=True):
+        for panel, (decoding, column) in zip(row, DECODINGS.items(), strict=True):
+            ends = {arm: _path(panel, path, column, arm) for arm, path in points.groupby("arm", sort=False)}
+            panel.set(xlabel="entropy, nats per token", ylabel=f"accuracy, {style.DECODING_TITLES[decoding]}")
+            panel.invert_xaxis()
+            style.label_ends(panel, ends)
+    return figure
+
+
+def _path(axes, points: pd.DataFrame, column: str, arm: str) -> tuple[float, float]:
+    """Mean accuracy against mean entropy at the points that all runs share; returns where it ends."""
+    num_runs = points.groupby(["policy", "run"]).ngroups
+    shared = points.groupby("point").filter(lambda rows: len(rows) == num_runs)
+    mean = shared.groupby("point")[["entropy_nats", column, "collapsed"]].mean().sort_index()
+    axes.plot(mean.entropy_nats, mean[column], "-", color=style.color(arm))
+    standing = mean.collapsed < 0.5
+    axes.plot(mean.entropy_nats[standing], mean[column][standing], "o", color=style.color(arm), markersize=3)
+    axes.plot(mean.entropy_nats[~standing], mean[column][~standing], "x", color=style.color(arm), markersize=4)
+    return mean.entropy_nats.iloc[-1], mean[column].iloc[-1]

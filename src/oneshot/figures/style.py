@@ -1,0 +1,138 @@
+"""The look of all figures: one colour an arm, the same everywhere, direct labels, 95 % intervals over policies.
+
+Colours are Okabe and Ito's, safe for colour-blind readers. An arm that is not in ARMS gets the next free colour and its
+own name as label.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zlib import crc32
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from oneshot.figures.tables import SETTING, over_policies
+from oneshot.files import atomic_path
+
+ARMS = {"one_shot": ("one-shot", "#D55E00"), "grpo": ("GRPO", "#0072B2"), "base": ("base", "#6F6F6F")}
+"""Arm -> label and colour."""
+SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D")
+PREDICTED = "#009E73"
+"""Colour of what theory says."""
+DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}
+WIDTH, COLUMN = 6.8, 3.3
+"""Inches: a full page's width and one column's."""
+LABEL_GAP = 9
+"""Points between the labels of one panel."""
+
+
+def label(arm: str) -> str:
+    return ARMS[arm][0] if arm in ARMS else arm.replace("_", " ")
+
+
+def color(arm: str) -> str:
+    return ARMS[arm][1] if arm in ARMS else SPARE[crc32(arm.encode()) % len(SPARE)]
+
+
+def set_style() -> None:
+    """Paper style: small sans-serif type, light grid, no upper and right spine."""
+    sns.set_theme(context="paper", style="ticks", font_scale=0.9)
+    plt.rcParams.update(
+        {
+            "axes.grid": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 150,
+            "grid.alpha": 0.25,
+            "lines.linewidth": 1.4,
+            "lines.markersize": 4,
+            "pdf.fonttype": 42,
+            "savefig.dpi": 300,
+        }
+    )
+
+
+def save(figure: Figure, paths: Sequence[Path]) -> None:
+    """The figure at each of these paths, in the format of its ending."""
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary)
+
+
+def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, arm: str) -> pd.DataFrame:
+    """An arm's points: single runs faint, the mean over policies at points that all runs share, its band.
+
+    Returns the mean: x, value, low, high. An arm of a single point becomes a marker with whiskers.
+    """
+    num_runs = points.groupby(["policy", "run"]).ngroups
+    shared = points.groupby("point").filter(lambda rows: len(rows) == num_runs)
+    shared = shared if len(shared) else points.assign(point=1.0)
+    mean = over_policies(shared, ["point"], y).sort_values("point")
+    mean = mean.merge(shared.groupby("point")[x].mean().rename("x"), on="point")
+    for _, run in points.groupby(["policy", "run"]):
+        axes.plot(run[x], run[y], ".-", color=color(arm), alpha=0.3, linewidth=0.7, markersize=3)
+    if len(mean) > 1:
+        axes.plot(mean.x, mean.value, "o-", color=color(arm))
+        band(axes, mean.x, mean.low, mean.high, color(arm))
+    else:
+        whisker(axes, mean.x.iloc[0], mean.iloc[0], color(arm))
+    return mean
+
+
+def band(axes: Axes, x, low, high, shade: str, **options) -> None:
+    if np.isfinite(np.asarray(low, dtype=float)).all():
+        axes.fill_between(x, low, high, color=shade, alpha=0.15, linewidth=0, **options)
+
+
+def whisker(axes: Axes, x: float, interval: pd.Series, shade: str) -> None:
+    bounded = np.isfinite(interval.low)
+    errors = [[interval.value - interval.low], [interval.high - interval.value]] if bounded else None
+    axes.errorbar([x], [interval.value], errors, fmt="D", color=shade, capsize=2, markersize=5, zorder=5)
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
+    """Each arm's label right of the panel, at the height of its last point, pushed apart where they would overlap."""
+    axes.figure.canvas.draw()
+    heights = {arm: axes.transData.transform(end)[1] for arm, end in ends.items()}
+    gap, below = LABEL_GAP * axes.figure.dpi / 72, -np.inf
+    for arm in sorted(heights, key=heights.get):
+        below = max(heights[arm], below + gap)
+        place = axes.transAxes.inverted().transform((0, below))[1]
+        axes.annotate(
+            label(arm),
+            (1.01, place),
+            xycoords="axes fraction",
+            color=color(arm),
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def log_axis(axes: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+    """Numbers at these multiples of the powers of ten, in plain writing."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def settings_of(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(title, rows) of every (model, task) in the frame; the title is empty where there is only one."""
+    groups = list(frame.groupby(SETTING, sort=False))
+    return [(f"{model}, {task}" if len(groups) > 1 else "", rows) for (_, model, task), rows in groups]
+
+
+def panels(titles: Sequence[str], columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """A page-wide figure with a row of panels for each title, and its axes [rows, columns]."""
+    size = (WIDTH, height * len(titles))
+    figure, axes = plt.subplots(len(titles), columns, figsize=size, squeeze=False, **options)
+    for title, row in zip(titles, axes, strict=True):
+        row[0].set_title(title, loc="left", fontsize=8)
+    return figure, axes

@@ -1,0 +1,106 @@
+"""Every number that the paper quotes, one quantity a row.
+
+Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies. `point` is
+`chosen` for the point that stands for the arm, or the last one where there are several.
+"""
+
+import pandas as pd
+
+from oneshot.figures.central_table import frame as central_rows
+from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, over_policies, with_base
+from oneshot.statistics import bootstrap_interval, fieller_interval, t_interval
+
+SMALLEST_GAIN = 0.05
+"""'Gain recovered' is a ratio of gains: given only if the rival's gain is above this with 95 % confidence."""
+FEWEST_POLICIES = 3
+"""With fewer, an interval over policies says little: differences are paired by problem instead."""
+HEADLINE = "one_shot"
+
+
+def accuracies(tables: Tables) -> pd.DataFrame:
+    """Test accuracy, gain and retention of every arm at its chosen points."""
+    rows = central_rows(tables).rename(columns={"stands_at": "point"})
+    accuracy = rows.rename(columns={"accuracy": "value"}).assign(quantity="accuracy")
+    gains = rows[rows.arm != BASE].drop(columns=["accuracy", "low", "high"])
+    gains = gains.rename(columns={"gain": "value", "gain_low": "low", "gain_high": "high"}).assign(quantity="gain")
+    kept = at_chosen(with_base(tables.points[tables.points.split == "test"]))
+    retention = over_policies(kept, ["arm", "stands_at"], "retention_accuracy").rename(columns={"stands_at": "point"})
+    retention[["low", "high"]] = retention[["low", "high"]].clip(0, 1)
+    found = [accuracy, gains, retention.assign(quantity="retention", decoding="sampled")]
+    columns = [*SETTING, "arm", "point", "decoding", "quantity", "value", "low", "high", "policies"]
+    return pd.concat(found, ignore_index=True)[columns].assign(unit="accuracy")
+
+
+def differences(tables: Tables) -> pd.DataFrame:
+    """The headline arm minus every other arm at each chosen point, and the gain recovered, by decoding."""
+    points, rows = at_chosen(with_base(tables.points[tables.points.split == "test"])), []
+    for setting, chosen in points.groupby(SETTING, sort=False):
+        rivals = chosen[(chosen.arm != HEADLINE)].groupby(["arm", "stands_at"], sort=False)
+        for (arm, stands_at), rival in rivals:
+            for decoding, column in DECODINGS.items():
+                ours, theirs, base = (
+                    _per_policy(part, column)
+                    for part in (chosen[chosen.arm == HEADLINE], rival, chosen[chosen.arm == BASE])
+                )
+                head = {**dict(zip(SETTING, setting, strict=True)), "arm": HEADLINE, "against": arm}
+                head |= {"point": stands_at, "decoding": decoding, "policies": len(theirs)}
+                rows.append({**head, **_interval("difference", t_interval(ours - theirs), "accuracy")})
+                if arm != BASE and t_interval(theirs - base)[1] > SMALLEST_GAIN:
+                    ratio = fieller_interval(ours - base, theirs - base)
+                    rows.append({**head, **_interval("gain_recovered", ratio, "ratio")})
+    frame = pd.DataFrame(rows)
+    few = frame.policies.min() < FEWEST_POLICIES
+    return pd.concat([frame, within_policies(tables)], ignore_index=True) if few else frame
+
+
+def within_policies(tables: Tables) -> pd.DataFrame:
+    """The same differences policy by policy, bootstrapped over test problems, runs averaged.
+
+    They say how far the figures hold for other problems, not for other policies.
+    """
+    counts, rows = tables.of_arms("by_problem"), []
+    counts = counts.assign(sampled=counts.correct / counts.samples, greedy=counts.greedy_correct)
+    counts.loc[counts.point == 0, "arm"] = BASE
+    last = counts.groupby([*SETTING, "policy", "run", "arm"]).point.transform("max")
+    counts = counts[counts.point == last].drop_duplicates([*SETTING, "policy", "run", "arm", "problem_id"])
+    for key, chosen in counts.groupby([*SETTING, "policy"], sort=False):
+        for decoding in DECODINGS:
+            rates = chosen.groupby(["arm", "problem_id"])[decoding].mean().unstack("arm")
+            for arm in rates.columns.drop(HEADLINE):
+                interval = bootstrap_interval((rates[HEADLINE] - rates[arm]).to_numpy())
+                head = {**dict(zip(SETTING, key, strict=False)), "arm": HEADLINE, "against": arm, "point": "last"}
+                found = _interval(f"difference_policy_{key[-1]}", interval, "accuracy")
+                rows.append({**head, "decoding": decoding, "policies": 1, **found})
+    return pd.DataFrame(rows)
+
+
+def base_policies(tables: Tables) -> pd.DataFrame:
+    """What the base policies are like."""
+    found = over_policies(tables.other("acceptance", ["policy", "quantity", "value"]), ["quantity"], "value")
+    return found.assign(arm=BASE, unit="share")
+
+
+def quantities(tables: Tables) -> pd.DataFrame:
+    """The single numbers of every arm."""
+    return over_policies(tables.of_arms("quantities"), ["arm", "quantity", "unit"], "value")
+
+
+def verdict(compared: pd.DataFrame) -> str:
+    """One sentence a rival: how far the headline arm is from it, sampled."""
+    shown = compared[
+        (compared.quantity == "difference") & (compared.decoding == "sampled") & (compared.against != BASE)
+    ]
+    sentences = [
+        f"{row.model}, {row.task}: one step minus {row.against} at {row.point}: {100 * row.value:+.1f} points"
+        + ("" if pd.isna(row.low) else f" [{100 * row.low:.1f}, {100 * row.high:.1f}]")
+        for row in shown.itertuples()
+    ]
+    return "\n".join(sentences)
+
+
+def _per_policy(points: pd.DataFrame, column: str) -> pd.Series:
+    return points.groupby("policy")[column].mean()
+
+
+def _interval(quantity: str, interval: tuple[float, float, float], unit: str) -> dict:
+    return {"quantity": quantity, **dict(zip(("value", "low", "high"), interval, strict=True)), "unit": unit}

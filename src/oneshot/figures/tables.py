@@ -1,0 +1,85 @@
+"""The tables that figures read, and intervals over policies. Reads CSV only; nothing here loads a model."""
+
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from oneshot.arms import IDENTITY, WHOLE_SPLIT, read_table
+from oneshot.files import BadFile, read_csv
+from oneshot.statistics import t_interval
+
+DECODINGS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
+"""Decoding -> the column of a points table that holds its accuracy."""
+SETTING = ["experiment", "model", "task"]
+"""What an interval is never averaged over."""
+BASE = "base"
+"""The arm that point 0 of every arm stands for."""
+
+
+class Tables:
+    """Tables by kind: the files `…/<kind>.csv` among the given paths, one under the other."""
+
+    def __init__(self, paths: list[str | Path]):
+        self.paths = defaultdict(list)
+        for path in map(Path, paths):
+            self.paths[path.stem].append(path)
+
+    def of_arms(self, table: str) -> pd.DataFrame:
+        """A table of `oneshot.arms`, of all arms; BadFile if two files are about the same run of the same arm."""
+        self._check_given(table)
+        frame = read_table([path.parent for path in self.paths[table]], table)
+        if frame[IDENTITY].drop_duplicates().shape[0] != len(self.paths[table]):
+            raise BadFile(f"{', '.join(map(str, self.paths[table]))}: two are of the same run, or one is of two")
+        return frame
+
+    def other(self, table: str, columns: list[str]) -> pd.DataFrame:
+        """Any other table, with these columns at least."""
+        self._check_given(table)
+        return pd.concat([read_csv(path, [*SETTING, *columns]) for path in self.paths[table]], ignore_index=True)
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        """Points about whole splits."""
+        frame = self.of_arms("points")
+        return frame[frame.asked == WHOLE_SPLIT].reset_index(drop=True)
+
+    def _check_given(self, table: str) -> None:
+        if not self.paths[table]:
+            raise BadFile(f"{table}.csv: none among the tables given")
+
+
+def with_base(points: pd.DataFrame) -> pd.DataFrame:
+    """Point 0 of every arm becomes the arm `base`, once a run: all arms of a run start from one measurement."""
+    start = points.point == 0
+    base = points[start].assign(arm=BASE, chosen=True).drop_duplicates([*IDENTITY, "split"])
+    return pd.concat([base, points[~start]], ignore_index=True)
+
+
+def at_chosen(points: pd.DataFrame) -> pd.DataFrame:
+    """The points that stand for their arms, with their names: α* for a searched one, else the number of the point."""
+    chosen = points[points.chosen].copy()
+    chosen["stands_at"] = chosen.point.map("{:,.6g}".format).where(chosen.search_rounds == 0, "α*")
+    return chosen
+
+
+def by_decoding(points: pd.DataFrame) -> pd.DataFrame:
+    """One row a point and decoding, its accuracy in one column."""
+    rows = [points.assign(decoding=name, accuracy=points[column]) for name, column in DECODINGS.items()]
+    return pd.concat(rows, ignore_index=True).drop(columns="greedy_accuracy")
+
+
+def over_policies(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """Mean of `value` with its t interval over policies (runs of one are averaged first): by, value, low, high.
+
+    Never averages over an experiment, a model or a task: they are always among the columns grouped by.
+    """
+    by = [*SETTING, *(column for column in by if column not in SETTING)]
+    per_policy = frame.groupby([*by, "policy"], sort=False, dropna=False)[value].mean().reset_index()
+    rows = []
+    for key, group in per_policy.groupby(by, sort=False, dropna=False):
+        mean, low, high = t_interval(group[value].to_numpy())
+        found = {"value": mean, "low": low, "high": high, "policies": len(group)}
+        rows.append({**dict(zip(by, key, strict=True)), **found})
+    return pd.DataFrame(rows)

@@ -1,0 +1,228 @@
+r"""What one pass leaves behind: the sums of a gradient's blocks, or of a large model their total and sketches.
+
+With s_b the sum of block b (n rollouts each, K blocks, N = nK):
+
+    g = (1/N) Σ_b s_b                             the gradient
+    (1/K) Σ_b (s_b/n)²                            second moment, elementwise, of a batch of n rollouts
+    ⟨s_a, s_b⟩                                    agreement of subsets: exact, or from sketches
+    |G|², tr Σ  from E|s_b/n|² = |G|² + tr Σ/n    signal and noise; their ratio is the noise scale
+
+Kept blocks are added in block order, so that any number of shards gives the same bits. Totals of sketched shards are
+added shard by shard: there the number of shards is felt in the last bits.
+
+The noise scale tr Σ/|G|² (McCandlish et al. 2018, "B_simple") is the batch, in rollouts, at which noise and signal
+are equal. Groups are drawn independently, rollouts of one group are not: it holds for batches of whole groups.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import Module
+
+from oneshot.files import BadFile, atomic_path
+from oneshot.gradients.sketch import sketch
+from oneshot.vectors import Vector
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Block sums of a gradient. Shard-wise parts have different `block_ids` and the same everything else."""
+
+    block_ids: list[int]
+    sums: dict[str, Tensor]
+    """Parameter name -> [K, *parameter shape], FP32: Σ_i w_i ∇ log π of each block, not divided by anything.
+    Of a sketched gradient [1, *parameter shape]: their total."""
+    rollouts_per_block: int
+    sampler_gap: Tensor
+    """|Δ log-prob| between sampler and trainer over the tokens of each block: [K, 2], largest and mean, nats."""
+    digests: list[str]
+    """What tells the rollouts of one block from those of another."""
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    """Of a sketched gradient: parameter name -> Σ_b s_b², elementwise."""
+    sketches: Tensor | None = None
+    """Of a sketched gradient: [K, M], inner products of which are those of the block sums up to 1/√M."""
+
+    @property
+    def num_rollouts(self) -> int:
+        return len(self.block_ids) * self.rollouts_per_block
+
+    def mean(self, block_ids: Iterable[int] | None = None) -> Vector:
+        """g over all blocks, or over some: the subset's sum divided by the subset's number of rollouts."""
+        if self.sketches is not None:
+            if block_ids is not None and list(block_ids) != self.block_ids:
+                raise ValueError("the blocks of a sketched gradient are not kept: only their total has a mean")
+            return {name: sums[0] / self.num_rollouts for name, sums in self.sums.items()}
+        rows = [self.block_ids.index(block) for block in (self.block_ids if block_ids is None else block_ids)]
+        num_rollouts = len(rows) * self.rollouts_per_block
+        return {name: sums[rows].sum(dim=0) / num_rollouts for name, sums in self.sums.items()}
+
+    def inner_products(self) -> Tensor:
+        """⟨s_a/n, s_b/n⟩ for all pairs of blocks: [K, K], FP64."""
+        if self.sketches is not None:
+            rows = self.sketches.double() / self.rollouts_per_block
+            return rows @ rows.T
+        products = torch.zeros(len(self.block_ids), len(self.block_ids), dtype=torch.float64)
+        for sums in self.sums.values():
+            rows = sums.flatten(1).double() / self.rollouts_per_block
+            products += rows @ rows.T
+        return products
+
+    def subset_cosine(self, one: Iterable[int], other: Iterable[int]) -> float:
+        """Cosine between the means of two disjoint subsets of blocks, of which the sketches know as well."""
+        products = self.inner_products()
+        rows, columns = ([self.block_ids.index(block) for block in subset] for subset in (one, other))
+        across = products[rows][:, columns].sum()
+        return (across / (products[rows][:, rows].sum() * products[columns][:, columns].sum()).sqrt()).item()
+
+    def second_moment(self, batch: int | None = None) -> Vector:
+        """E[ĝ²], elementwise, of the gradient ĝ of a batch: of one block's rollouts, or of `batch` rollouts.
+
+        For another batch size, the variance between blocks is scaled by 1/batch about g²; never below zero.
+        """
+        if len(self.block_ids) < 2:
+            raise ValueError("one block has no variance: cut the batch into more")
+        num_blocks, size = len(self.block_ids), self.rollouts_per_block
+        squares = self.squares or {name: sums.square().sum(dim=0) for name, sums in self.sums.items()}
+        of_blocks = {name: total / (num_blocks * size**2) for name, total in squares.items()}
+        if batch is None:
+            return of_blocks
+        g = self.mean()
+        variance = {name: (of_blocks[name] - g[name].square()) * num_blocks / (num_blocks - 1) for name in g}
+        signal = {name: g[name].square() - variance[name] / num_blocks for name in g}
+        return {name: (signal[name] + variance[name] * size / batch).clamp(min=0) for name in g}
+
+    def noise_scale(self) -> float:
+        """tr Σ/|G|² in rollouts, both estimated without bias; infinite if there is no signal above the noise."""
+        products = self.inner_products()
+        num_blocks = len(self.block_ids)
+        signal = (products.sum() - products.trace()) / (num_blocks * (num_blocks - 1))
+        noise = (products.trace() / num_blocks - signal) * self.rollouts_per_block
+        return (noise / signal).item() if signal > 0 else float("inf")
+
+
+class GradientBuilder:
+    """Takes the blocks of one pass as they come and keeps of each what there is room for."""
+
+    def __init__(self, model: Module, block_ids: list[int], rollouts_per_block: int, sketch_size: int = 0):
+        self.block_ids, self.rollouts_per_block, self.sketch_size = block_ids, rollouts_per_block, sketch_size
+        self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        rows = 1 if sketch_size else len(block_ids)
+        self.sums = {name: torch.zeros(rows, *shape) for name, shape in self.shapes.items()}
+        self.squares = {name: torch.zeros(shape) for name, shape in self.shapes.items()} if sketch_size else {}
+        self.sketches, self.gaps, self.digests = [], [], []
+
+    def new_block(self) -> Vector:
+        """Zeros to add the next block's gradient to: its row, or a scratch copy if rows are not kept."""
+        if self.sketch_size:
+            return {name: torch.zeros(shape) for name, shape in self.shapes.items()}
+        return {name: sums[len(self.gaps)] for name, sums in self.sums.items()}
+
+    def add(self, block_sum: Vector, gap: Tensor, digest: str) -> None:
+        if self.sketch_size:
+            self.sketches.append(sketch(block_sum, self.sketch_size))
+            for name, values in block_sum.items():
+                self.sums[name][0] += values
+                self.squares[name] += values.square()
+        self.gaps.append(gap)
+        self.digests.append(digest)
+
+    def gradient(self) -> Gradient:
+        return Gradient(
+            self.block_ids,
+            self.sums,
+            self.rollouts_per_block,
+            torch.stack(self.gaps) if self.gaps else torch.zeros(0, 2),
+            self.digests,
+            self.squares,
+            torch.stack(self.sketches) if self.sketches else None,
+        )
+
+
+def combine(shards: list[Gradient]) -> Gradient:
+    """The gradient whose parts these are, in the order given: blocks side by side, totals added."""
+    sketched = shards[0].sketches is not None
+    join = (lambda parts: sum(parts[1:], parts[0])) if sketched else torch.cat
+    return Gradient(
+        [block for shard in shards for block in shard.block_ids],
+        {name: join([shard.sums[name] for shard in shards]) for name in shards[0].sums},
+        shards[0].rollouts_per_block,
+        torch.cat([shard.sampler_gap for shard in shards]),
+        [digest for shard in shards for digest in shard.digests],
+        {name: join([shard.squares[name] for shard in shards]) for name in shards[0].squares},
+        torch.cat([shard.sketches for shard in shards]) if sketched else None,
+    )
+
+
+def save_gradient(gradient: Gradient, path: str | Path, metadata: dict[str, str]) -> None:
+    """Safetensors, one tensor a parameter with a leading block axis; `metadata` must hold `fingerprint`, of θ0."""
+    header = {
+        "block_ids": gradient.block_ids,
+        "rollouts_per_block": gradient.rollouts_per_block,
+        "digests": gradient.digests,
+        **metadata,
+    }
+    tensors = {f"sums/{name}": values for name, values in gradient.sums.items()}
+    tensors |= {f"squares/{name}": values for name, values in gradient.squares.items()}
+    tensors |= {"sampler_gap": gradient.sampler_gap}
+    if gradient.sketches is not None:
+        tensors["sketches"] = gradient.sketches
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"oneshot": json.dumps(header, sort_keys=True)})
+
+
+def load_gradient(paths: list[str | Path], fingerprint: str, every: int = 1) -> Gradient:
+    """The shards of one gradient put together in block order; refuses missing, doubled and foreign shards by name.
+
+    The blocks must be 0, `every`, 2·`every`, … without a gap.
+    """
+    loaded = [(path, _load_shard(path, fingerprint)) for path in paths]
+    loaded.sort(key=lambda entry: entry[1].block_ids)
+    names, shards = ", ".join(map(str, paths)), [shard for _, shard in loaded]
+    _refuse_doubled(loaded)
+    block_ids = [block for shard in shards for block in shard.block_ids]
+    if block_ids != list(range(0, every * len(block_ids), every)):
+        raise BadFile(f"{names}: blocks {block_ids}: a shard is missing or there twice")
+    if len({shard.rollouts_per_block for shard in shards}) > 1:
+        raise BadFile(f"{names}: shards with blocks of different sizes")
+    if len({None if shard.sketches is None else shard.sketches.shape[1] for shard in shards}) > 1:
+        raise BadFile(f"{names}: shards with sketches of different sizes")
+    return combine(shards)
+
+
+def _refuse_doubled(loaded: list[tuple[str | Path, Gradient]]) -> None:
+    seen: dict[str, str | Path] = {}
+    for path, shard in loaded:
+        for digest in shard.digests:
+            if digest in seen:
+                same = "given twice" if seen[digest] == path else f"holds the same rollouts as {seen[digest]}"
+                raise BadFile(f"{path}: {same}")
+            seen[digest] = path
+
+
+def _load_shard(path: str | Path, fingerprint: str) -> Gradient:
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["oneshot"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BadFile(f"{path}: not a gradient ({type(error).__name__}: truncated or foreign file)") from error
+    if header["fingerprint"] != fingerprint:
+        raise BadFile(f"{path}: taken at policy {header['fingerprint']}, not at {fingerprint}")
+    broken = [name.removeprefix("sums/") for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise BadFile(f"{path}: '{broken[0]}' holds values that are not finite")
+    return Gradient(
+        header["block_ids"],
+        {name.removeprefix("sums/"): values for name, values in tensors.items() if name.startswith("sums/")},
+        header["rollouts_per_block"],
+        tensors["sampler_gap"],
+        header["digests"],
+        {name.removeprefix("squares/"): values for name, values in tensors.items() if name.startswith("squares/")},
+        tensors.get("sketches"),
+    )

@@ -1,0 +1,89 @@
+r"""What the gradient pass needs, before a GPU is asked for it.
+
+    device    weights + the largest gradient (one at a time: they are streamed off) + activations of one chunk
+              + logits of a few hundred tokens and their gradient, where the vocabulary is large
+    host      FP32: the total, its squares and one block (sketched), or one sum a block; no optimiser state anywhere
+
+Activations are what autograd keeps between the forward and the backward pass. They are linear in the number of layers,
+so they are counted on the model itself at one and two layers and real width, and extended to its depth. They do not
+depend on the size of a large vocabulary, whose logits are not kept: a smaller one stands for it there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from oneshot.gradients.one_pass import HEAD_CHUNK_TOKENS, SMALL_VOCABULARY, token_logprobs
+from oneshot.policies.models import Policy
+
+FP32 = 4
+
+
+@dataclass(frozen=True)
+class GradientMemory:
+    """Bytes."""
+
+    weights: float
+    largest_gradient: float
+    activations: float
+    logits: float
+    host: float
+
+    @property
+    def device(self) -> float:
+        return self.weights + self.largest_gradient + self.activations + self.logits
+
+
+def gradient_memory(
+    config: PretrainedConfig, rollouts: pd.DataFrame, *, dtype: torch.dtype, num_blocks: int = 1, sketched: bool = True
+) -> GradientMemory:
+    """Bytes that a pass takes whose largest chunk is `rollouts`, for a model of this config held in `dtype`.
+
+    `rollouts` may be short: activations are counted a packed token and its token count is what scales them.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = [parameter.numel() for parameter in model.parameters()]
+    copies = 3 if sketched else num_blocks
+    head_chunk = HEAD_CHUNK_TOKENS if config.vocab_size > SMALL_VOCABULARY else 0
+    return GradientMemory(
+        weights=sum(sizes) * dtype.itemsize,
+        largest_gradient=max(sizes) * dtype.itemsize,
+        activations=activation_bytes(config, rollouts, dtype),
+        logits=2 * head_chunk * config.vocab_size * FP32,
+        host=copies * sum(sizes) * FP32,
+    )
+
+
+def activation_bytes(config: PretrainedConfig, rollouts: pd.DataFrame, dtype: torch.dtype) -> float:
+    """Bytes autograd keeps for one chunk, extended from one and two layers to all."""
+    one, two = (_saved_at_depth(config, depth, rollouts, dtype) for depth in (1, 2))
+    return one + (config.num_hidden_layers - 1) * (two - one)
+
+
+def _saved_at_depth(config: PretrainedConfig, depth: int, rollouts: pd.DataFrame, dtype: torch.dtype) -> int:
+    changes = {"num_hidden_layers": depth, "layer_types": None}
+    changes["vocab_size"] = min(config.vocab_size, SMALL_VOCABULARY + 1)
+    shallow = type(config).from_dict({**config.to_dict(), **changes})
+    model = AutoModelForCausalLM.from_config(shallow, dtype=dtype)
+    return saved_bytes(lambda: token_logprobs(Policy(model, None), rollouts, 1.0), model)
+
+
+def saved_bytes(forward: Callable[[], object], model: torch.nn.Module) -> int:
+    """Bytes that autograd keeps of a forward pass, each storage once, those of parameters not counted."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()
+    del output
+    return sum(storage.nbytes() for storage in kept.values())

@@ -1,0 +1,238 @@
+r"""The one gradient:  g = (1/N) Σ_i Σ_t w_it ∇_θ log π_θ(y_it | x_i, y_i<t)
+
+    backward_chunk       the equation, for a few rollouts: one forward and backward pass
+    accumulate_gradient  the equation, for all of them, in blocks that add up
+
+The weights w are a column of the rollout table, one number a rollout (w_it = w_i) or one a token. At θ0 the headline
+has w_it = A_i, GRPO's advantage (`oneshot.gradients.objectives`).
+
+A block is a fixed run of consecutive groups, and its sum is kept by itself. Blocks are the unit in which shards add up
+(always in block order, so the number of shards or workers changes no bit of g) and the subsets of the consistency
+diagnostic. Within a block, groups of weight zero are skipped; the rest are sorted by length, cut into chunks and
+packed, and tokens that rollouts share are computed once (`oneshot.gradients.packing`). So memory grows neither with N
+nor with the block.
+
+Gradients leave the backward pass one parameter at a time: each is added in FP32 to where it is kept, on the host, and
+freed before the next one is complete.
+
+Departures from the usual trainers: 1. no division by the length |y_i|; 2. no clipping, as every ratio is 1 at θ0;
+3. log π is under the sampling temperature, here as in the sampler.
+
+Shapes (see `oneshot`): B rollouts of a chunk, C their completion tokens, Q different ones, E hidden.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn import Module
+
+from oneshot.gradients.block_sums import Gradient, GradientBuilder
+from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
+from oneshot.gradients.packing import pack, packed_hidden
+from oneshot.policies.models import Policy
+from oneshot.rollouts import digest, num_groups
+from oneshot.vectors import Vector
+
+SMALL_VOCABULARY = 4096
+"""Up to here all logits of a chunk fit beside its other activations."""
+HEAD_CHUNK_TOKENS = 256
+"""Beyond it, tokens whose logits exist at one time."""
+
+
+class OffPolicy(ValueError):
+    """Sampler and trainer disagree about the log-probs of the rollouts."""
+
+
+def backward_chunk(
+    policy: Policy,
+    rollouts: pd.DataFrame,
+    temperature: float,
+    logprobs: Callable[[Policy, pd.DataFrame, float], tuple[Tensor, Tensor]] | None = None,
+) -> Tensor:
+    """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns |Δ log-prob| to the sampler, one a token [C].
+
+    `logprobs` replaces `token_logprobs` where the model is sharded. Raises ValueError naming the rollout if a log-prob
+    is not finite.
+    """
+    logprobs_C, rows_C = (logprobs or token_logprobs)(policy, rollouts, temperature)
+    check_finite(logprobs_C, rows_C, rollouts)
+    weights_C = spread_weights(rollouts, rows_C)
+    (weights_C * logprobs_C.float()).sum().backward()
+    sampled_C = torch.as_tensor(np.concatenate(rollouts.logprobs.to_numpy()))
+    return (logprobs_C.detach().float().cpu() - sampled_C).abs()
+
+
+def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> tuple[Tensor, Tensor]:
+    """log π of every completion token [C], and the row of `rollouts` it belongs to [C]. Differentiable.
+
+    With a large vocabulary, logits are computed some hundred tokens at a time, and again in the backward pass: [C, V]
+    never exists.
+    """
+    layout, head = pack(rollouts).to(policy.model.device), policy.model.lm_head
+    hidden_QE = packed_hidden(policy, layout) / temperature
+    if head.out_features <= SMALL_VOCABULARY:
+        losses_Q = F.cross_entropy(head(hidden_QE), layout.targets_Q, reduction="none")
+    else:
+        chunking = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS)
+        losses_Q = F.linear_cross_entropy(hidden_QE, head.weight, layout.targets_Q, reduction="none", options=chunking)
+    return -losses_Q.index_select(0, layout.different_C), layout.rows_C
+
+
+def spread_weights(rollouts: pd.DataFrame, rows_C: Tensor) -> Tensor:
+    """w of every completion token [C], FP32, from a column `weight` that holds numbers or arrays."""
+    if rollouts.weight.dtype == object:
+        return torch.as_tensor(np.concatenate(rollouts.weight.to_numpy()), dtype=torch.float32, device=rows_C.device)
+    return torch.tensor(rollouts.weight.to_numpy(), dtype=torch.float32, device=rows_C.device)[rows_C]
+
+
+def has_weight(rollouts: pd.DataFrame) -> np.ndarray:
+    """Which rollouts have a weight other than zero, on any token."""
+    if rollouts.weight.dtype == object:
+        return rollouts.weight.map(np.any).to_numpy(dtype=bool)
+    return rollouts.weight.to_numpy() != 0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a table of whole groups is cut into equal blocks."""
+
+    count: int = 1
+    """Blocks in the table."""
+    first: int = 0
+    """The number of its first block."""
+    chosen: tuple[int, ...] | None = None
+    """The numbers of those that are differentiated. None: all."""
+
+    @property
+    def numbers(self) -> list[int]:
+        return list(range(self.first, self.first + self.count) if self.chosen is None else self.chosen)
+
+    def rows_per_block(self, rollouts: pd.DataFrame) -> int:
+        num_problems, group_size = num_groups(rollouts)
+        if num_problems % self.count:
+            raise ValueError(f"{num_problems} groups do not make {self.count} equal blocks")
+        return num_problems // self.count * group_size
+
+    def of(self, rollouts: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+        """(number, rollouts) of each chosen block."""
+        size = self.rows_per_block(rollouts)
+        for number in self.numbers:
+            start = (number - self.first) * size
+            yield number, rollouts.iloc[start : start + size]
+
+
+def accumulate_gradient(
+    policy: Policy,
+    rollouts: pd.DataFrame,
+    *,
+    temperature: float,
+    blocks: Blocks = Blocks(),
+    chunk_tokens: int = CHUNK_TOKENS,
+    sketch_size: int = 0,
+    progress: Callable = iter,
+) -> Gradient:
+    """The block sums of g for `rollouts`, which have a column `weight`.
+
+    With a `sketch_size` only the total, its squares and sketches of that many numbers a block are kept.
+    Raises ValueError naming the rollout if a log-prob or a gradient is not finite.
+    """
+    builder = GradientBuilder(policy.model, blocks.numbers, blocks.rows_per_block(rollouts), sketch_size)
+    policy.model.zero_grad()
+    for number, part in progress(list(blocks.of(rollouts))):
+        block_sum = builder.new_block()
+        with streamed(policy.model, block_sum):
+            gap = backward_weighted_logprobs(policy, part, temperature, chunk_tokens)
+        if not all(values.isfinite().all() for values in block_sum.values()):
+            raise ValueError(_culprit(policy, part, temperature, number))
+        builder.add(block_sum, gap, digest(part))
+    return builder.gradient()
+
+
+def accumulate_by_sign(policy: Policy, rollouts: pd.DataFrame, **options) -> tuple[Gradient, Gradient]:
+    """(g of the positive weights, g of the negative ones), which add up to g: arguments as in `accumulate_gradient`.
+
+    Two more passes, as a backward pass gives one sum.
+    """
+    parts = (rollouts.weight.clip(lower=0), rollouts.weight.clip(upper=0))
+    return tuple(accumulate_gradient(policy, rollouts.assign(weight=part), **options) for part in parts)
+
+
+@contextmanager
+def streamed(model: Module, into: Vector) -> Iterator[None]:
+    """Inside the block, every gradient is added to `into` (FP32) as soon as it is complete, and freed.
+
+    For a parameter sharded by FSDP2, `into` holds this process's shard.
+    """
+
+    def taking(name: str):
+        def take(parameter: Tensor) -> None:
+            gradient, parameter.grad = parameter.grad, None
+            local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+            into[name].add_(local.to(into[name].device, torch.float32))
+
+        return take
+
+    named = list(model.named_parameters())
+    handles = [parameter.register_post_accumulate_grad_hook(taking(name)) for name, parameter in named]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def backward_weighted_logprobs(
+    policy: Policy, rollouts: pd.DataFrame, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+) -> Tensor:
+    """`backward_chunk` over all rollouts with a weight; returns (largest, mean) |Δ log-prob| to the sampler."""
+    chunks = group_chunks(rollouts, has_weight(rollouts), chunk_tokens)
+    return summarise_gap([backward_chunk(policy, rollouts.iloc[chunk], temperature) for chunk in chunks])
+
+
+def summarise_gap(gaps: list[Tensor]) -> Tensor:
+    """(largest, mean) of the tokens' |Δ log-prob|."""
+    gap_C = torch.cat([torch.zeros(0), *gaps])
+    return torch.stack([gap_C.max(), gap_C.mean()]) if len(gap_C) else torch.zeros(2)
+
+
+def check_gap(gap: Tensor, bound_nats: float) -> tuple[float, float]:
+    """(largest, mean) |Δ log-prob| between sampler and trainer, of `gap` [..., 2], nats per token.
+
+    Raises OffPolicy if the largest is above the bound.
+    """
+    largest, mean = gap[..., 0].max().item(), gap[..., 1].mean().item()
+    if largest > bound_nats:
+        raise OffPolicy(
+            f"sampler and trainer differ by up to {largest:.2g} nats a token ({mean:.2g} on average), more than "
+            f"max_gap_nats {bound_nats:g}: the rollouts are not the trainer's own (other weights, precision or "
+            "temperature?)"
+        )
+    return largest, mean
+
+
+def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:
+    bad_C = ~logprobs_C.isfinite()
+    if bad_C.any():
+        row = rollouts.iloc[int(rows_C[bad_C][0])]
+        raise ValueError(f"rollout (problem {row.problem_id}, sample {row.sample_id}): its log-prob is not finite")
+
+
+def _culprit(policy: Policy, rollouts: pd.DataFrame, temperature: float, block: int) -> str:
+    """Which rollout of a block has a gradient that is not finite, and in which parameter."""
+    for row in np.flatnonzero(has_weight(rollouts)):
+        policy.model.zero_grad()
+        backward_weighted_logprobs(policy, rollouts[row : row + 1], temperature)
+        for name, parameter in policy.model.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                problem, sample = rollouts.iloc[row][["problem_id", "sample_id"]]
+                return f"rollout (problem {problem}, sample {sample}): the gradient of '{name}' is not finite"
+    return (
+        f"the gradient of block {block} is not finite, though that of each of its rollouts is: they overflow together"
+    )

@@ -1,0 +1,61 @@
+"""Is a base policy fit for the question? Measured on the base policy alone, before any gradient is taken."""
+
+import pandas as pd
+
+from oneshot.engines.protocol import Engine
+from oneshot.measures.bands import NUM_SAMPLES
+from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts, summarise_rollouts
+from oneshot.statistics import pass_at_k
+from oneshot.tasks import task_class
+from oneshot.tasks.task import Problem
+
+LOW_TEMPERATURES = (0.2, 0.4, 0.6, 0.8)
+
+
+def examine(
+    engine: Engine, problems: list[Problem], retention: list[Problem], *, run: str, max_new_tokens: int
+) -> dict[str, float]:
+    """Accuracies of the engine's policy on `problems`:
+
+    sampled and pass_at_64 (temperature 1, 64 samples), greedy, best_low_temperature (best of LOW_TEMPERATURES, 4
+    samples each); the first and third by task where there are several; <way>_forced for every way that a task's answers
+    have (temperature 1, the way's opening given); the shares of sampled rollouts that were cut off or held no answer;
+    and the sampled accuracy on `retention`.
+    """
+
+    def draw(purpose: str, group_size: int, temperature: float, asked=problems, opening: str = "") -> pd.DataFrame:
+        sampling = Sampling(temperature, max_new_tokens, group_size)
+        return draw_rollouts(engine, asked, Draw(run, purpose), sampling, opening=opening)
+
+    sampled, greedy = draw("sampled", NUM_SAMPLES, 1.0), draw("greedy", 1, GREEDY)
+    num_correct = sampled.groupby("problem_id").reward.sum().to_numpy()
+    cooled = [draw(f"temperature {value}", 4, value).reward.mean() for value in LOW_TEMPERATURES]
+    by_task = {task: [problem for problem in problems if problem.task == task] for task in _tasks(problems)}
+    forced = {
+        f"{way}_forced": draw(way, 4, 1.0, asked, opening).reward.mean()
+        for task, asked in by_task.items()
+        for way, opening in task_class(task).ways.items()
+    }
+    summary = summarise_rollouts(sampled)
+    return {
+        "sampled": sampled.reward.mean(),
+        f"pass_at_{NUM_SAMPLES}": pass_at_k(num_correct, NUM_SAMPLES, NUM_SAMPLES).mean(),
+        "greedy": greedy.reward.mean(),
+        "best_low_temperature": max(cooled),
+        **_by_task("sampled", sampled, problems),
+        **_by_task("greedy", greedy, problems),
+        **forced,
+        "cut_off_rate": summary["cut_off_rate"],
+        "unparsable_rate": summary["unparsable_rate"],
+        "retention": draw("retention", 1, 1.0, retention).reward.mean(),
+    }
+
+
+def _tasks(problems: list[Problem]) -> list[str]:
+    return list(dict.fromkeys(problem.task for problem in problems))
+
+
+def _by_task(quantity: str, rollouts: pd.DataFrame, problems: list[Problem]) -> dict[str, float]:
+    task_of = {problem.id: problem.task for problem in problems}
+    accuracies = rollouts.groupby(rollouts.problem_id.map(task_of), sort=False).reward.mean()
+    return {f"{quantity}_{task}": value for task, value in accuracies.items() if len(accuracies) > 1}

@@ -1,0 +1,137 @@
+"""Measuring a policy on held-out problems: accuracy sampled and greedy, entropy, and the KL to the base.
+
+All policies of one run meet the same problems under the same keys (common random numbers), so that the difference
+between two of them is measured more sharply than either.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from oneshot.arms import WHOLE_SPLIT
+from oneshot.engines.protocol import Engine
+from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
+from oneshot.gradients.packing import pack, packed_hidden
+from oneshot.policies.models import Policy
+from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts, summarise_rollouts
+from oneshot.tasks.task import Problem
+
+LOGITS_AT_ONCE = 2**23
+"""In FP64, of each of two policies: 64 MiB."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Fixed problems, a fixed number of samples, fixed keys: what every arm is measured by."""
+
+    problems: list[Problem]
+    run: str
+    split: str
+    sampling: Sampling
+    """`group_size` is the number of samples per problem."""
+
+    @property
+    def num_rollouts(self) -> int:
+        return len(self.problems) * self.sampling.group_size
+
+    def draw(self, engine: Engine) -> pd.DataFrame:
+        """Sampled rollouts of the engine's policy as it is now."""
+        return draw_rollouts(engine, self.problems, Draw(self.run, self.split), self.sampling)
+
+    def draw_greedy(self, engine: Engine) -> pd.DataFrame:
+        """One greedy rollout per problem."""
+        greedy = replace(self.sampling, temperature=GREEDY, group_size=1)
+        return draw_rollouts(engine, self.problems, Draw(self.run, self.split), greedy)
+
+
+def examinations(sets: dict[str, list[Problem]], run: str, sampling: Sampling, samples: int) -> dict[str, Examination]:
+    """Split -> the examination on its problems: `samples` a problem, one on the retention problems."""
+    return {
+        split: Examination(problems, run, split, replace(sampling, group_size=1 if split == "retention" else samples))
+        for split, problems in sets.items()
+    }
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What an examination found about one policy."""
+
+    sampled: pd.DataFrame
+    """The rollout table."""
+    rows: list[dict]
+    """One row of figures for the whole split and, if it mixes tasks, one per task: see `asked`."""
+    by_problem: pd.DataFrame
+    """problem_id, asked (its task), correct of samples, greedy_correct."""
+
+
+def measure(
+    examination: Examination, engine: Engine, base: Policy, retention: Examination | None = None
+) -> Measurement:
+    """The engine's policy on an examination, sampled and greedy, with its KL to `base`.
+
+    With `retention`, the row of the whole split also has the sampled accuracy there, on a task not trained on.
+    """
+    sampled, greedy = examination.draw(engine), examination.draw_greedy(engine)
+    temperature = examination.sampling.temperature
+    kl = sequence_kl(engine.policy, base, sampled, temperature).numpy()
+    task_of = {problem.id: problem.task for problem in examination.problems}
+    asked, greedy_asked = (table.problem_id.map(task_of).to_numpy() for table in (sampled, greedy))
+    tasks = list(dict.fromkeys(task_of.values()))
+    rows = [_figures(WHOLE_SPLIT, sampled, greedy, kl)]
+    if retention:
+        rows[0]["retention_accuracy"] = retention.draw(engine).reward.mean()
+    for task in tasks if len(tasks) > 1 else ():
+        chosen = asked == task
+        rows.append(_figures(task, sampled[chosen], greedy[greedy_asked == task], kl[chosen]))
+    return Measurement(sampled, rows, _by_problem(sampled, greedy, task_of))
+
+
+def _figures(asked: str, sampled: pd.DataFrame, greedy: pd.DataFrame, kl: np.ndarray) -> dict:
+    return {
+        "asked": asked,
+        **summarise_rollouts(sampled),
+        "greedy_accuracy": greedy.reward.mean(),
+        "kl_nats": kl.mean(),
+        "kl_nats_per_token": kl.sum() / sampled.tokens.map(len).sum(),
+    }
+
+
+def _by_problem(sampled: pd.DataFrame, greedy: pd.DataFrame, task_of: dict[int, str]) -> pd.DataFrame:
+    groups = sampled.groupby("problem_id", sort=False).reward
+    counts = pd.DataFrame({"correct": groups.sum().astype(int), "samples": groups.size()})
+    counts["greedy_correct"] = greedy.set_index("problem_id").reward.astype(int)
+    counts = counts.reset_index()
+    counts.insert(1, "asked", counts.problem_id.map(task_of))
+    return counts
+
+
+@torch.inference_mode()
+def sequence_kl(
+    policy: Policy, other: Policy, rollouts: pd.DataFrame, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+) -> Tensor:
+    """KL(policy ‖ other) along each of `rollouts`, which must be the policy's own: nats per sequence, FP64, one a row.
+
+    The sum over positions of the exact KL between the two next-token distributions (Rao-Blackwellised: its expectation
+    over the policy's rollouts is the KL between the distributions of whole completions).
+    """
+    kl = torch.zeros(len(rollouts), dtype=torch.float64)
+    at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
+    for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
+        layout = pack(rollouts.iloc[chunk]).to(policy.model.device)
+        states = zip(*(packed_hidden(each, layout).split(at_once) for each in (policy, other)), strict=True)
+        kl_Q = torch.cat([_token_kl(policy, other, *hidden, temperature) for hidden in states])
+        kl.index_add_(0, torch.from_numpy(chunk)[layout.rows_C.cpu()], kl_Q[layout.different_C].cpu())
+    return kl
+
+
+def _token_kl(policy: Policy, other: Policy, hidden_QE: Tensor, other_QE: Tensor, temperature: float) -> Tensor:
+    """KL between the next-token distributions of both policies at these hidden states: nats, FP64 [Q]."""
+    log_p_QV, log_q_QV = _log_softmax(policy, hidden_QE, temperature), _log_softmax(other, other_QE, temperature)
+    return (log_p_QV.exp() * (log_p_QV - log_q_QV)).sum(dim=-1)
+
+
+def _log_softmax(policy: Policy, hidden_QE: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(policy.model.lm_head(hidden_QE).double() / temperature, dim=-1)

@@ -1,0 +1,42 @@
+"""The recorder: measures a policy at the points of its arm and keeps the rows."""
+
+from dataclasses import dataclass, field
+
+from oneshot.arms import ArmTables
+from oneshot.engines.protocol import Engine
+from oneshot.measures.evaluate import Examination, Measurement, measure
+from oneshot.measures.ledger import Ledger
+from oneshot.policies.models import Policy
+
+
+@dataclass
+class Recorder:
+    """Every look goes to the same examinations, under the same noise, whatever the arm."""
+
+    engine: Engine
+    base: Policy
+    examinations: dict[str, Examination]
+    """Split -> examination; `test` and `retention` among them."""
+    ledger: Ledger
+    tables: ArmTables = field(default_factory=ArmTables)
+
+    def look(self, point: float, splits: tuple[str, ...] = ("validation", "test"), chosen: bool = False) -> None:
+        """Measure the policy as it stands on these splits, with what has been spent up to here."""
+        for split in splits:
+            self.add(
+                point, split, measure(self.examinations[split], self.engine, self.base, self._retention(split)), chosen
+            )
+        self.tables.timings.append({"point": point, "seconds": self.ledger.seconds})
+
+    def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:
+        """The rows of a measurement taken elsewhere."""
+        head = {"point": point, "split": split}
+        for row in measured.rows:
+            self.tables.points.append({**head, "asked": row["asked"], "chosen": chosen, **row, **self.ledger.spent()})
+        if split == "test" and (chosen or point == 0):
+            by_problem = measured.by_problem.copy()
+            by_problem.insert(0, "point", point)
+            self.tables.by_problem.append(by_problem)
+
+    def _retention(self, split: str) -> Examination | None:
+        return self.examinations.get("retention") if split == "test" else None

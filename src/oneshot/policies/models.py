@@ -1,0 +1,148 @@
+"""Policies: a causal language model of `transformers` with its tokenizer, and their weights as vectors.
+
+The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretrained model is loaded by
+`oneshot.policies.pretrained`. Everything is FP32 unless a config says otherwise: small steps vanish in BF16.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from torch import Tensor
+from torch.nn import Module
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from oneshot.files import BadFile, atomic_path, read_json, write_json
+from oneshot.policies.prompts import PromptFormat
+
+PAD, END = "<pad>", "<end>"
+CHARACTERS = [chr(code) for code in range(ord(" "), ord("~") + 1) if not chr(code).isdigit()] + ["\n"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with the tokenizer it was trained with and the prompts it knows."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    prompt_format: PromptFormat = field(default_factory=PromptFormat)
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a completion."""
+        return self.encode(self.prompt_format.end)[0] if self.prompt_format.end else self.tokenizer.eos_token_id
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def encode_prompt(self, task: str, problem: str, opening: str = "") -> list[int]:
+        """The tokens of a task's problem as this model is asked it, and of the opening of its answer."""
+        return self.encode(self.prompt_format.render(self.tokenizer, task, problem) + opening)
+
+    def decode(self, token_ids: list[int]) -> str:
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+
+def build_tokenizer(words: Sequence[str], largest_number: int) -> PreTrainedTokenizerFast:
+    """The given words whole, numbers up to `largest_number` (9 or 99) whole, other printable ASCII by character."""
+    numbers = [str(number) for number in range(largest_number + 1)]
+    vocabulary = {token: index for index, token in enumerate([PAD, END, *words, *numbers, *CHARACTERS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary))
+    digits = r"\d\d?" if largest_number > 9 else r"\d"
+    longest_first = map(re.escape, sorted(words, key=len, reverse=True))
+    pieces = Regex("|".join([*longest_first, digits, r"(?m:.)"]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
+
+
+def build_policy(size: dict, seed: int, words: Sequence[str] = (), largest_number: int = 99) -> Policy:
+    """An untrained policy. `size`: hidden, layers, heads, feed_forward; one seed, one initialisation.
+
+    `words` and `largest_number` are those of the tasks it is to learn.
+    """
+    tokenizer = build_tokenizer(words, largest_number)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=size["hidden"],
+        num_hidden_layers=size["layers"],
+        num_attention_heads=size["heads"],
+        num_key_value_heads=size["heads"],
+        head_dim=size["hidden"] // size["heads"],
+        intermediate_size=size["feed_forward"],
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        initializer_range=size["hidden"] ** -0.5,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,  # else its embedding would start at zero, where RMSNorm is steepest, and get no gradient
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Policy(Qwen3ForCausalLM(config).eval(), tokenizer)
+
+
+def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
+    """Tokenizer, config and `policy.json` (metadata, fingerprint) first; the weights last, as they complete it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.tokenizer.save_pretrained(folder)
+    policy.model.config.architectures = [type(policy.model).__name__]  # by which other engines know the model
+    policy.model.config.save_pretrained(folder)
+    description = {"fingerprint": fingerprint(policy.model), "dtype": str(policy.model.dtype).removeprefix("torch.")}
+    write_json({**metadata, **description, "prompt": asdict(policy.prompt_format)}, folder / "policy.json")
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_file(checkpoint(policy.model), temporary, metadata={"format": "pt"})
+
+
+def checkpoint(model: Module) -> dict[str, Tensor]:
+    """The weights under their names, tied ones once, under the first: the embedding's, which is where others look."""
+    return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
+
+
+def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
+    """The policy in that folder, in the precision it was saved in, on `device`.
+
+    Raises BadFile, naming the folder and what is wrong with it.
+    """
+    folder = Path(folder)
+    description = read_json(folder / "policy.json") if (folder / "policy.json").exists() else {}
+    dtype = getattr(torch, description.get("dtype", "float32"))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BadFile(f"{folder}: not a policy ({str(error).splitlines()[0]})") from error
+    for role in ("pad", "eos"):
+        if getattr(tokenizer, f"{role}_token_id") is None:
+            raise BadFile(f"{folder}: the tokenizer has no {role} token")
+    if description.get("fingerprint", fingerprint(model)) != fingerprint(model):
+        raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
+    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})))
+
+
+def fingerprint(model: Module) -> str:
+    """16 hex digits over the names and bits of all parameters: equal weights, equal fingerprint."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

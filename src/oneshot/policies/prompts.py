@@ -1,0 +1,35 @@
+"""Prompt formats: how a problem is put to a model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a problem is put to a model. The from-scratch family gets the bare problem."""
+
+    chat: bool = False
+    """Through the tokenizer's chat template, examples as earlier turns; else as plain text."""
+    system: str = ""
+    instruction: str = ""
+    """Put behind every problem: how the answer is to be marked."""
+    end: str = ""
+    """Plain text: what stands after an answer and so ends it, one token; the tokenizer's end token if empty."""
+    examples: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """Task -> (problem, answer) pairs shown before each of its problems."""
+
+    def render(self, tokenizer: PreTrainedTokenizerFast, task: str, problem: str) -> str:
+        """The text whose continuation is the answer."""
+        examples = self.examples.get(task, ())
+        if not self.chat:
+            shown = [f"{question}{self.instruction}{answer}" for question, answer in examples]
+            opening = [self.system] if self.system else []
+            return (self.end or "\n\n").join([*opening, *shown, problem + self.instruction])
+        turns = [{"role": "system", "content": self.system}] if self.system else []
+        for question, answer in examples:
+            turns.append({"role": "user", "content": question + self.instruction})
+            turns.append({"role": "assistant", "content": answer})
+        turns.append({"role": "user", "content": problem + self.instruction})
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

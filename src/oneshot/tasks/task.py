@@ -1,0 +1,102 @@
+"""What a task is: where its problems come from, how they are asked, and which answer is right."""
+
+import hashlib
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from oneshot.verifiers import Verdict
+
+NUM_BUCKETS = 100
+"""Content hashes are folded into this many buckets; a split is a range of them."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its gold answer."""
+
+    task: str
+    prompt: str
+    answer: str
+
+    @cached_property
+    def id(self) -> int:
+        """63-bit content hash: the same on every machine, the key of everything drawn for this problem."""
+        digest = hashlib.sha256(f"{self.task}\n{self.prompt}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+    @property
+    def bucket(self) -> int:
+        return self.id % NUM_BUCKETS
+
+
+class Task(ABC):
+    """What a task must offer. The settings of a task, its constructor's, decide which problems it draws.
+
+    They never decide a verdict: `verify` is a class method, so rollouts can be scored from their problems alone.
+    """
+
+    name: str
+    ways: ClassVar[dict[str, str]] = {}
+    """The ways to answer: name -> opening, the text with which a completion of that way begins."""
+    limits: ClassVar[dict[str, tuple[float, float]]] = {}
+    """Setting -> (smallest, largest) possible value; a setting that is not here must be at least 1."""
+
+    @classmethod
+    def create(cls, name: str, settings: dict) -> "Task":
+        """The task with these settings from the config; ValueError, starting with the config's key, if it has not."""
+        known = {field.name: field.type for field in fields(cls)} if is_dataclass(cls) else {}
+        for key, value in settings.items():
+            if key not in known:
+                has = ", ".join(known) or "none"
+                raise ValueError(f"tasks.{name}.{key}: no such setting: {cls.__name__} has {has}")
+            if isinstance(value, bool) or not isinstance(value, (int, known[key])):
+                raise ValueError(f"tasks.{name}.{key}: {value!r} is not of type {known[key].__name__}")
+            smallest, largest = cls.limits.get(key, (1, math.inf))
+            if not smallest <= value <= largest:
+                raise ValueError(f"tasks.{name}.{key}: {value} is not between {smallest} and {largest}")
+        return cls(**settings)
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Why this host cannot run the task, with the way out; empty if it can."""
+        return ""
+
+    @abstractmethod
+    def draw(self, rng: random.Random) -> Problem:
+        """One random problem."""
+
+    @classmethod
+    @abstractmethod
+    def verify(cls, problem: Problem, completion: str) -> Verdict:
+        """The binary verdict, with partial credit where the task has any."""
+
+    @classmethod
+    def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
+        """The verdict on every (problem, completion), in order."""
+        return [cls.verify(*pair) for pair in pairs]
+
+
+class TaughtTask(Task):
+    """A task that a from-scratch policy is raised on: it also knows how its problems are answered."""
+
+    words: ClassVar[tuple[str, ...]] = ()
+    """Words of its prompts and completions that a from-scratch policy has as single tokens."""
+    largest_number: ClassVar[int] = 9
+    """Numbers up to this one are single tokens (9 or 99)."""
+
+    @abstractmethod
+    def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
+        """A completion of `problem` in that way, right or wrong as often as the way is."""
+
+    @abstractmethod
+    def lesson(self, problem: Problem, rng: random.Random) -> str:
+        """A completion that is right: what the first part of pretraining shows, so that skills come before habits."""
+
+    def difficulty(self, problem: Problem) -> float:
+        """How hard the problem looks, 0 to 1: decides how often each way is taken in the pretraining mixture."""
+        return 0.0

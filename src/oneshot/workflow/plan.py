@@ -1,0 +1,198 @@
+"""The plan: which jobs an experiment has, and what each of them is told.
+
+What is run is a table of cells, each a product of models, tasks, policies, runs and arms. A setting is a (model, task)
+pair; `override` in a cell changes sections of the config for its settings. A job's parameters are looked up by the
+names that its notebook has for them: wildcards, sections of the config as they stand for the setting, and the few
+values that follow from the config (FOLLOWING).
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from oneshot.baselines import METHODS
+from oneshot.engines import ENGINES
+from oneshot.tasks import TASKS
+from oneshot.workflow import signatures
+
+HEADLINE = "one_shot"
+"""The arm that the others are matched to in cost."""
+SEARCHED = "line_search"
+"""The method whose arms are notebooks 03's: a step of searched size along a direction made from the one batch."""
+SEARCH_SETTINGS = "oneshot.steps.line_search"
+"""Where `Settings` of that method stands."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one arm at one setting."""
+
+    model: str
+    task: str
+    policy: int
+    run: int
+    arm: str = ""
+
+
+class Plan:
+    """A checked config, asked in the words of the Snakefile."""
+
+    def __init__(self, config: dict):
+        self.config = config
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every arm's runs, in the order of the cells, none twice."""
+        rows = (job for cell in self.config["cells"] for job in _jobs(cell) if job.arm)
+        return list(dict.fromkeys(rows))
+
+    @cached_property
+    def policies(self) -> list[Job]:
+        """One job, without an arm, for each (model, task, policy) that is examined."""
+        rows = [Job(job.model, job.task, job.policy, 0) for cell in self.config["cells"] for job in _jobs(cell)]
+        return list(dict.fromkeys(rows))
+
+    @cached_property
+    def tuned(self) -> list[Job]:
+        """One job for each setting and arm that is tuned, on the policy that no result is reported on."""
+        policy = self.config["tuning"]["policy"]
+        rows = (Job(job.model, job.task, policy, 0, job.arm) for job in self.jobs)
+        return [job for job in dict.fromkeys(rows) if "tune" in self.arm(job.model, job.task, job.arm)]
+
+    def section(self, name: str, model: str, task: str) -> object:
+        """A section of the config as it stands for a setting: the cells' overrides merged into it, in order."""
+        value = copy.deepcopy(self.config.get(name))
+        for cell in self.config["cells"]:
+            if name in cell.get("override", {}) and model in cell["models"] and task in cell["tasks"]:
+                value = merged(value, cell["override"][name])
+        return value
+
+    def arm(self, model: str, task: str, arm: str) -> dict:
+        """An arm's entry as it stands for a setting: method, settings, tune."""
+        return self.section("arms", model, task)[arm]
+
+    def is_pretrained(self, model: str) -> bool:
+        """Whether a model is one that others have pretrained."""
+        return "source" in self.config["models"][model]
+
+    def tasks_asked(self, task: str) -> list[str]:
+        """The tasks whose problems the splits of this task hold."""
+        return list(dict.fromkeys(name for split in self.config["splits"][task].values() for name in split["tasks"]))
+
+    def tasks_taught(self, model: str) -> list[str]:
+        """The tasks that a from-scratch model is raised on."""
+        return list(self.config["mixtures"][self.config["models"][model]["mixture"]]["tasks"])
+
+    def batch_rollouts(self, model: str, task: str) -> int:
+        """N of the one batch."""
+        group_size = self.section("sampling", model, task)["group_size"]
+        return self.section("batch", model, task)["prompts"] * group_size
+
+    def run_cost(self, model: str, task: str) -> int:
+        """Rollouts that the headline arm draws in all: its batch and every evaluation of its search."""
+        validation = self.config["splits"][task]["validation"]["problems"]
+        evaluations = self.section("line_search", model, task)["evaluations"]
+        samples = self.section("evaluation", model, task)["samples"]
+        return self.batch_rollouts(model, task) + evaluations * validation * samples
+
+    def arms_of(self, method_is_search: bool) -> list[str]:
+        arms = {job.arm for job in self.jobs}
+        return sorted(arm for arm in arms if (self.config["arms"][arm]["method"] == SEARCHED) == method_is_search)
+
+    def uses_batch(self, arm: str) -> bool:
+        """Whether a method learns from the one-shot batch."""
+        method = self.config["arms"][arm]["method"]
+        return method == SEARCHED or signatures.constant(METHODS[method], "USES_BATCH", False)
+
+    def num_gpus(self) -> int:
+        """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none."""
+        engine = self.config["engine"]
+        return engine.get("tensor_parallel", 1) if engine["name"] == "vllm" else 0
+
+    def parameters(self, notebook: str, wildcards: dict[str, str]) -> dict:
+        """What a job is told: one value for each parameter of its notebook that is not a file.
+
+        Raises ValueError for a parameter that is neither a wildcard nor a section nor one of FOLLOWING.
+        """
+        wildcards = {name: int(value) if value.isdecimal() else value for name, value in wildcards.items()}
+        values = {}
+        for name in signatures.parameters(notebook):
+            if name in FOLLOWING:
+                values[name] = FOLLOWING[name](self, wildcards)
+            elif name in wildcards:
+                values[name] = wildcards[name]
+            elif name in self.config:
+                values[name] = self.section(name, wildcards.get("model", ""), wildcards.get("task", ""))
+            elif name != "out" and not name.endswith(("_path", "_paths", "_folders")):
+                raise ValueError(f"notebooks/{notebook}.ipynb: nothing is called '{name}' that its parameter could be")
+        return values
+
+    def picked(self, notebook: str, wildcards: dict[str, str]) -> list[str]:
+        """Modules that a job runs because config or wildcards name them."""
+        names = signatures.parameters(notebook)
+        modules = [module_of(ENGINES[self.config["engine"]["name"]])] if "engine" in names else []
+        tasks = self.tasks_asked(wildcards["task"]) if "task" in wildcards else []
+        tasks += self.tasks_taught(wildcards["model"]) if "mixture" in names else []
+        modules += [module_of(TASKS[task]) for task in tasks]
+        if "method" in names:
+            modules.append(METHODS[self.config["arms"][wildcards["arm"]]["method"]])
+        if "figure" in names:
+            modules.append(f"oneshot.figures.{wildcards['figure']}")
+        return modules
+
+
+def _jobs(cell: dict) -> Iterator[Job]:
+    axes = (cell["models"], cell["tasks"], cell["policies"], cell.get("runs", [0]), cell.get("arms") or [""])
+    return (Job(*values) for values in product(*axes))
+
+
+def merged(base: object, changes: object) -> object:
+    """`changes` on top of `base`; mappings are merged key by key, everything else is replaced."""
+    if isinstance(base, dict) and isinstance(changes, dict):
+        return {**base, **{key: merged(base.get(key), value) for key, value in changes.items()}}
+    return copy.deepcopy(changes)
+
+
+def module_of(entry: str) -> str:
+    """The module of a registry's entry, `module:attribute`."""
+    return entry.partition(":")[0]
+
+
+def _identity(plan: Plan, wildcards: dict) -> dict:
+    known = {name: wildcards[name] for name in ("model", "task", "policy", "run", "arm") if name in wildcards}
+    return {"experiment": plan.config["experiment"], **known}
+
+
+def _tasks(plan: Plan, wildcards: dict) -> dict:
+    names = plan.tasks_taught(wildcards["model"]) if "task" not in wildcards else plan.tasks_asked(wildcards["task"])
+    return {name: plan.config["tasks"][name] for name in names}
+
+
+def _acceptance(plan: Plan, wildcards: dict) -> dict:
+    """Bands hold for every setting on which an arm is run."""
+    setting = (wildcards["model"], wildcards["task"])
+    has_arms = any((job.model, job.task) == setting for job in plan.jobs)
+    return plan.section("acceptance", *setting) if has_arms else {}
+
+
+def _arm(key: str):
+    return lambda plan, wildcards: plan.arm(wildcards["model"], wildcards["task"], wildcards["arm"]).get(key, {})
+
+
+FOLLOWING = {
+    "identity": _identity,
+    "tasks": _tasks,
+    "splits": lambda plan, wildcards: plan.config["splits"][wildcards["task"]],
+    "architecture": lambda plan, wildcards: plan.config["models"][wildcards["model"]],
+    "mixture": lambda plan, wildcards: plan.config["mixtures"][plan.config["models"][wildcards["model"]]["mixture"]],
+    "acceptance": _acceptance,
+    "method": _arm("method"),
+    "settings": _arm("settings"),
+    "tune": _arm("tune"),
+    "budget": lambda plan, wildcards: plan.run_cost(wildcards["model"], wildcards["task"]),
+    "figure": lambda plan, wildcards: wildcards["figure"],
+    "config": lambda plan, wildcards: plan.config,
+}
+"""Parameters that are neither wildcards nor sections as they stand: name -> how they follow from the config."""

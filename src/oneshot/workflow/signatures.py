@@ -1,0 +1,79 @@
+"""Signatures read from source: what a notebook, a dataclass or a constructor takes, without importing it.
+
+The DAG is planned before anything runs, and often where torch takes seconds to import: names are read by `ast`.
+"""
+
+import ast
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from oneshot.files import project_root
+
+
+def module_path(module: str) -> Path:
+    """The file of a module of the installed package."""
+    return Path(find_spec(module).origin)
+
+
+@cache
+def code_cells(notebook: str) -> tuple[str, ...]:
+    """The code of a notebook, cell by cell, the parameters first."""
+    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{path}: {len(tagged)} cells tagged 'parameters', expected 1")
+    rest = [cell for cell in cells if cell is not tagged[0]]
+    return tuple("".join(cell["source"]) for cell in (*tagged, *rest))
+
+
+def parse(code: str, name: str) -> ast.Module:
+    """The syntax tree of notebook code, lines for IPython alone left out; SyntaxError names the notebook."""
+    lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in code.split("\n")]
+    try:
+        return ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        raise SyntaxError(f"notebooks/{name}.ipynb: {error.msg}: {(error.text or '').strip()}") from None
+
+
+@cache
+def parameters(notebook: str) -> tuple[str, ...]:
+    """The names in a notebook's parameters cell: its signature."""
+    tree = parse(code_cells(notebook)[0], notebook)
+    return tuple(target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+
+
+@cache
+def settings(module: str, class_name: str = "Settings") -> dict[str, bool]:
+    """The fields of a dataclass in that module: name -> whether it must be given."""
+    body = _class(module, class_name).body
+    return {node.target.id: node.value is None for node in body if isinstance(node, ast.AnnAssign)}
+
+
+@cache
+def constructor(module: str, class_name: str) -> tuple[str, ...]:
+    """What a class's constructor takes besides itself and the policy."""
+    methods = (node for node in _class(module, class_name).body if isinstance(node, ast.FunctionDef))
+    init = next(node for node in methods if node.name == "__init__").args
+    return tuple(argument.arg for argument in (*init.args, *init.kwonlyargs) if argument.arg not in ("self", "policy"))
+
+
+@cache
+def constant(module: str, name: str, default=None):
+    """The literal that a module gives to that name at its top level; keys of a dictionary whose values are code."""
+    for node in ast.parse(module_path(module).read_text()).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            if isinstance(node.value, ast.Dict):
+                return tuple(key.value for key in node.value.keys)
+            return ast.literal_eval(node.value)
+    return default
+
+
+def _class(module: str, name: str) -> ast.ClassDef:
+    tree = ast.parse(module_path(module).read_text())
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
