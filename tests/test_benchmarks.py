@@ -13,7 +13,7 @@ from oneshot.sandbox import Limits, Sandbox
 from oneshot.tasks import benchmarks as loaders
 from oneshot.tasks.benchmarks import BadRow, fill_in, load_benchmark, unpack_private_tests
 from oneshot.verifiers import Status
-from oneshot.verifiers.boxed import settle
+from oneshot.verifiers.comparing import settle
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests, unpack_tests
 from oneshot.verifiers.math import BadGold, MathVerifier
 

@@ -17,6 +17,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from sympy.core.function import AppliedUndef
 
 from oneshot.verifiers.comparing import ZERO_EQUALS, number
+from oneshot.verifiers.notation import PARTED
 
 DIGITS, TOLERANCE = 120, sympy.Float("1e-100", 120)
 POINT_DIGITS, POINT_TOLERANCE = 60, sympy.Float("1e-40", 60)
@@ -26,7 +27,7 @@ AS_WRITTEN = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="none", equations=False
 )
 CASE_COUNTS = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
-UNREADABLE = re.compile(r"'|\\text|[?@#&%]|\d\s+\d")
+UNREADABLE = re.compile(rf"'|\\text|[?@#%]|{PARTED.pattern}")
 """What the parser would pass over, or read as words: primes, text, blanks between digits."""
 
 

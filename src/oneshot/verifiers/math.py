@@ -6,15 +6,18 @@ generous deadline on the clock behind it; a worker that overruns either is kille
 from a worker: printing a parsed answer can itself take for ever.
 """
 
+import contextlib
 import functools
 import multiprocessing
 import resource
 import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as DeadlineExceeded
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -25,6 +28,7 @@ from oneshot.verifiers.comparing import number, parts_of, read_gold, same_answer
 MEMORY_BYTES = 3 << 30
 TASKS_BEFORE_RENEWAL = 2000
 STARTING_SECONDS = 30
+BAD_GOLD = "bad gold"
 
 
 class BadGold(ValueError):
@@ -45,12 +49,14 @@ class MathVerifier:
 
     def __init__(self, num_workers: int = 2, cpu_seconds: float = 5.0, wall_seconds: float = 60.0):
         self.wall_seconds = wall_seconds
+        self._num_workers, self._in_use = num_workers, False
+        context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(
             num_workers,
             max_tasks=TASKS_BEFORE_RENEWAL,
             initializer=_start_worker,
-            initargs=(cpu_seconds,),
-            context=multiprocessing.get_context("spawn"),
+            initargs=(cpu_seconds, context.Barrier(num_workers)),
+            context=context,
         )
 
     def __enter__(self) -> "MathVerifier":
@@ -60,10 +66,12 @@ class MathVerifier:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers. One that is still starting is awaited: it would miss the pool it is to open."""
+        """Ends the workers, once all of them are up: one that is starting would miss the pool that it is to join."""
+        meeting = [self._pool.schedule(_meet) for _ in range(self._num_workers if self._in_use else 0)]
         deadline = time.monotonic() + STARTING_SECONDS
-        while any(future.running() for future in ()) and time.monotonic() < deadline:
-            pass
+        for future in meeting:
+            with contextlib.suppress(threading.BrokenBarrierError, ProcessExpired, DeadlineExceeded):
+                future.result(max(0.0, deadline - time.monotonic()))
         self._pool.stop()
         self._pool.join()
 
@@ -89,7 +97,7 @@ class MathVerifier:
         return [
             gold
             for gold, future in checking.items()
-            if future and self._finish((is_readable, gold), future) is not Status.CORRECT
+            if future and self._outcome((is_readable, gold), future) != Status.CORRECT
         ]
 
     def _judge(self, answers: list) -> Status:
@@ -109,19 +117,23 @@ class MathVerifier:
         task = (compare, gold.text, answer, gold.in_percent)
         return task, self._schedule(*task)
 
-    def _schedule(self, function, *args) -> Future:
+    def _schedule(self, function: Callable[..., str], *args: str | bool) -> Future:
+        self._in_use = True
         return self._pool.schedule(limited, args=(function, *args), timeout=self.wall_seconds)
 
-    def _finish(self, task: tuple, future: Future, tries_left: int = 1) -> Status:
+    def _finish(self, task: tuple, future: Future) -> Status:
+        found = self._outcome(task, future)
+        if found == BAD_GOLD:
+            raise BadGold(f"gold answer {task[1]!r} cannot be read")
+        return Status(found)
+
+    def _outcome(self, task: tuple, future: Future, tries_left: int = 1) -> str:
         try:
-            found = future.result()
+            return future.result()
         except ProcessExpired as error:
             return Status.TIMEOUT if error.exitcode == -signal.SIGPROF else Status.MEMORY
         except DeadlineExceeded:  # by the clock: perhaps only the machine was busy
-            return self._finish(task, self._schedule(*task), 0) if tries_left else Status.TIMEOUT
-        if found == "bad gold":
-            raise BadGold(f"gold answer {task[1]!r} cannot be read")
-        return Status(found)
+            return self._outcome(task, self._schedule(*task), 0) if tries_left else Status.TIMEOUT
 
 
 def _gold(gold: str | Gold) -> Gold:
@@ -143,18 +155,24 @@ def is_plain(gold: str) -> bool:
     return answer.kind in ("letter", "base") or (answer.kind == "value" and number(answer.text) is not None)
 
 
-def _start_worker(cpu_seconds: float) -> None:
+def _start_worker(cpu_seconds: float, all_up: Barrier) -> None:
     """In the worker: a limit on memory, and the CPU time a comparison may take."""
-    global CPU_SECONDS
-    CPU_SECONDS = cpu_seconds
+    global CPU_SECONDS, ALL_UP
+    CPU_SECONDS, ALL_UP = cpu_seconds, all_up
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    limited(compare, "x^2+1", "1+x^{2}")  # imports and warms the parser outside any limit
+    compare("x^2+1", "1+x^{2}")  # imports and warms the parser outside any limit
 
 
 CPU_SECONDS = 5.0
+ALL_UP: Barrier | None = None
 
 
-def limited(function, *args) -> str:
+def _meet() -> None:
+    """In the worker: wait until every other one is here. Each takes part once, for it waits."""
+    ALL_UP.wait(STARTING_SECONDS)
+
+
+def limited(function: Callable[..., str], *args: str | bool) -> str:
     """In the worker, what `function` finds. SIGPROF ends the process, even inside one huge product."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
@@ -168,16 +186,16 @@ def compare(gold: str, answer: str, in_percent: bool = False) -> str:
     """`correct`, `wrong`, `unparsable`, `memory` or `bad gold`."""
     from oneshot.verifiers.algebra import Unreadable, same_by_algebra
 
-    if is_readable(gold) != "correct":
-        return "bad gold"
+    if is_readable(gold) == BAD_GOLD:
+        return BAD_GOLD
     try:
-        return "correct" if same_answer(gold, answer, same_by_algebra, in_percent) else "wrong"
+        return Status.CORRECT if same_answer(gold, answer, same_by_algebra, in_percent) else Status.WRONG
     except Unreadable:
-        return "unparsable"
+        return Status.UNPARSABLE
     except MemoryError:
-        return "memory"
+        return Status.MEMORY
     except Exception:  # a model wrote it: whatever algebra makes of it, it is not the answer
-        return "wrong"
+        return Status.WRONG
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -193,4 +211,4 @@ def is_readable(gold: str) -> str:
         raise
     except Exception:  # too much for the algebra: it could not be compared either
         readable = False
-    return "correct" if readable else "bad gold"
+    return Status.CORRECT if readable else BAD_GOLD

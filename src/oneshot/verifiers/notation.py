@@ -36,6 +36,7 @@ NAMES = [  # (pattern, replacement): commands that say what another says, or not
     (r"\\[hv]?phantom\s*\{[^{}]*\}|\\hspace\*?\s*\{[^{}]*\}", " "),
     (r"\\(?:[dtc]|nice|s)frac(?![a-z])", r"\\frac"),
     (r"\\\\\s*\[[\d.]+\s*(?:pt|ex|em|mm|cm)\]", r"\\\\\\\\"),
+    (r"\\log\s*_\s*(\w)", r"\\log_{\1}"),
     (r"\\varnothing(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset "),
     (r"\\leq?(?:slant)?(?![a-zA-Z])|<=", r"\\le "),
     (r"\\geq?(?:slant)?(?![a-zA-Z])|>=", r"\\ge "),
@@ -62,6 +63,8 @@ OPERATORS = {"gcd", "lcm", "max", "min", "det", "sec"}
 """Upright without `\\operatorname`, these may be words: a minute, a second."""
 IN_DEGREES = re.compile(rf"(\\(?:{'|'.join(TRIGONOMETRIC)}))\s*[({{]?\s*([\d.]+)\s*\\text\{{degrees\}}\s*[)}}]?")
 THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,\\!|\\[,;: !]|~| )\d{3})+(?!\d|\s*/)")
+PARTED = re.compile(r"(?<![_^\d.])([\d.]+)\s+(?=[\d.])")
+"""Two numbers with nothing but a blank between them; not the base and the number of a logarithm."""
 SPACES = re.compile(r"(?<!\\)\\[,;:!> ]|\\(?:enspace|thinspace|medspace|thickspace|hfill)(?![a-zA-Z])|~|\s+")
 
 
@@ -183,4 +186,4 @@ def _trim(text: str) -> str:
 
 def compact(text: str) -> str:
     """Without blanks, but for those that part two numbers or two words."""
-    return re.sub(r"(?<=[\d.])\s+(?=[\d.])", "\\\\quad ", text).replace(" ", "")
+    return PARTED.sub(r"\1\\quad ", text).replace(" ", "")

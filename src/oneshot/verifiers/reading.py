@@ -18,7 +18,7 @@ r"""What an answer is: a value, words, a list, a tuple or interval, a union, an 
 import re
 from dataclasses import dataclass, replace
 
-from oneshot.verifiers.notation import FUNCTIONS, closing, compact, tidy
+from oneshot.verifiers.notation import FUNCTIONS, PARTED, closing, compact, tidy
 from oneshot.verifiers.units import WORD, split_unit
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
@@ -54,7 +54,8 @@ def read(text: str) -> Answer:
     text = THOUSANDS.sub(lambda number: _outside(text, number), text)
     parts, conjunctions = _split(text)
     if len(parts) == 1:
-        return _single(parts[0])
+        answer = _single(parts[0])
+        return answer.items[0] if answer.kind == "list" and len(answer.items) == 1 else answer
     name, parts = _name_of_list(parts)
     items = tuple(item for part in parts for item in _plus_minus(part))
     if conjunctions == {"or"} and all(item.kind == "pair" and item.name for item in items):
@@ -113,7 +114,7 @@ def _listed(items: tuple[Answer, ...]) -> Answer:
 
 
 def _plus_minus(text: str) -> list[Answer]:
-    if text.count(r"\pm") != 1:
+    if text.count(r"\pm") != 1 or text.startswith("\\{"):
         return [_single(text)]
     signs = ("+", "-"), ("-", "+")
     return [_single(re.sub(r"^\+\s*", "", text.replace(r"\pm", a).replace(r"\mp", b))) for a, b in signs]
@@ -122,14 +123,14 @@ def _plus_minus(text: str) -> list[Answer]:
 def _single(text: str) -> Answer:
     """One part that no comma divides."""
     text = LEAD_IN.sub("", text) if (lead := LEAD_IN.match(text)) and _may_name(lead.group(1)) else text
-    if text.count(r"\pm") == 1:
+    if text.count(r"\pm") == 1 and not text.startswith("\\{"):
         return _listed(tuple(_plus_minus(text)))
-    equals = len(EQUALS.findall(text))
-    if equals > 1 or (equals and not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text.replace(r"\text", "")))):
-        return Answer("words", text)
     name, body = _name(text)
     if name:
         return replace(_body(body), name=name)
+    equals = len(EQUALS.findall(text))
+    if equals > 1 or (equals and not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text))):
+        return Answer("words", text)
     if equals:
         return Answer("equation", items=tuple(Answer("value", side.strip()) for side in EQUALS.split(text)))
     return _body(text)
@@ -159,16 +160,16 @@ def _may_name(words: str) -> bool:
 def _body(text: str) -> Answer:
     """A part without its name."""
     text = tidy(text)
-    if OTHER_SIGNS.search(text) or re.search(r"\d\s+\d", text):
+    if OTHER_SIGNS.search(text) or PARTED.search(text):
         return Answer("words", text)
     if ORDER.search(text) or r"\ne " in text + " ":
         return _inequality(text)
     if r"\cup" in text:
         return Answer("union", items=tuple(_body(part) for part in text.split(r"\cup")))
-    if inner := _inside(text):
-        return _bracketed(text, inner)
     if matrix := re.fullmatch(r"\[?\s*\\begin\{(?:[pbB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\w+\}\s*\]?", text):
         return _matrix(matrix.group(1))
+    if inner := _inside(text):
+        return _bracketed(text, inner)
     if ":" in text:
         value, unit = split_unit(text)
         return Answer("ratio", items=tuple(_value(part.strip()) for part in value.split(":")), unit=unit)
@@ -177,6 +178,8 @@ def _body(text: str) -> Answer:
 
 def _inside(text: str) -> str:
     r"""The content of brackets around the whole text; `\{` and `\langle` are brackets too."""
+    if not text:
+        return ""
     start = 1 if text.startswith("\\{") else 0
     if text[start] in "([{" and closing(text, start) == len(text):
         return text[start + 1 : -2 if text.endswith("\\}") else -1].strip()
@@ -186,7 +189,7 @@ def _inside(text: str) -> str:
 def _bracketed(text: str, inner: str) -> Answer:
     parts, _ = _split(inner)
     kind = ("{" if text.startswith("\\{") else text[0]) + text[-1]
-    if len(parts) == 1 and kind != "[]":
+    if len(parts) == 1 and kind == "()":
         return _single(parts[0])
     if kind == "{}":
         return _listed(tuple(item for part in parts for item in _plus_minus(part)))
@@ -229,7 +232,7 @@ def _value(text: str) -> Answer:
     percent = re.search(r"\s*(?:\\?%|\\text\{(?:percent|per cent|pct)\}|(?<=\d)\s*percent)\s*$", text)
     value, unit = split_unit(text[: percent.start()] if percent else text)
     value = re.sub(r"\\text\{([^\W\d_])\}", r"\1", value).strip().removeprefix("+").strip()
-    if letter := re.fullmatch(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?", value):
+    if letter := re.fullmatch(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?\}?", value):
         if letter.group(1) not in "ei" and not unit and not percent:
             return Answer("letter", letter.group(1))
     if WORDS.search(value) or not value:

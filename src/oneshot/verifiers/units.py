@@ -92,7 +92,7 @@ def _multiply(match: re.Match) -> str:
 def _unit(text: str) -> str:
     """The canonical name of a unit, powers and quotient included; empty if a table does not know all of it."""
     words = re.sub(WORD, r" \1 ", text).replace(r"\cdot", " ").replace("{", "").replace("}", "")
-    words = re.sub(r"\b(?:per|an?)\b", lambda word: "/" if word.group() == "per" else "", words)
+    words = re.sub(r"(?<![\w.])(?:per|an?)(?![\w.])", lambda word: "/" if word.group() == "per" else "", words)
     factors = [_factor(part.split()) for part in words.strip().split("/")]
     if not factors[0] and words.strip().startswith("/"):
         factors[0] = "1"
