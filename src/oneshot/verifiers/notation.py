@@ -15,7 +15,7 @@ SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", st
 SIGNS = {
     **{"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∗": r"\cdot ", "÷": r"\div "},
     **{"±": r"\pm ", "∓": r"\mp ", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne "},
-    **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ "},
+    **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ "},
     **{"π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "≈": r"\approx "},
     **{"∠": r"\angle ", "△": r"\triangle ", "…": r"\ldots ", "′": "'", "≡": r"\equiv ", "→": r"\to "},
 }
@@ -33,7 +33,8 @@ NAMES = [  # (pattern, replacement): commands that say what another says, or not
     (r"\\(?:bf|rm|it|sf|tt|em|bfseries|tiny|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])", " "),
     (r"\\(?:boldsymbol|pmb|bm|underline|uline|mathbf|mathit|mathsf|mathtt|fbox|boxed|ensuremath)(?![a-zA-Z])", ""),
     (r"\\(?:text)?color\s*\{[\w!]*\}", ""),
-    (r"\\[hv]?phantom\s*\{[^{}]*\}|\\hspace\*?\s*\{[^{}]*\}", " "),
+    (r"\\pounds(?![a-zA-Z])", "£"),
+    (r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[^{}\\])|\\hspace\*?\s*\{[^{}]*\}", " "),
     (r"\\(?:[dtc]|nice|s)frac(?![a-z])", r"\\frac"),
     (r"\\\\\s*\[[\d.]+\s*(?:pt|ex|em|mm|cm)\]", r"\\\\\\\\"),
     (r"\\log\s*_\s*(\w)", r"\\log_{\1}"),
@@ -50,7 +51,7 @@ NAMES = [  # (pattern, replacement): commands that say what another says, or not
     (r"√|\\?(?<![a-zA-Z])sqrt(?![a-zA-Z])", r"\\sqrt"),
     (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"\\sqrt\s*([0-9a-zA-Z]|\\(?!frac|sqrt)[a-zA-Z]+)", r"\\sqrt{\1}"),
-    (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-zA-Z])", r" \\text{degrees}"),
+    (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-z])|\\degree(?![a-zA-Z])", r" \\text{degrees}"),
     (r"\\text\{degrees\}\s*([CF])(?![a-zA-Z])", r"\\text{degrees \1}"),
     (r"\\begin\{(\w+)\*?\}(?:\{[lcr|]*\})?((?:(?!\\begin|\\\\)[^&])*)\\end\{\1\*?\}", r"\2"),
 ]
@@ -106,7 +107,8 @@ def _vulgar_fraction(match: re.Match) -> str:
 
 def _doubled_backslashes(text: str) -> str:
     r"""`\\frac` of a text escaped twice, and a line ended by `\\`; in a matrix both part its rows."""
-    return text if r"\begin" in text else re.sub(r"(?:\\\\)+\s*$", "", re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text))
+    text = re.sub(r"(?:\\\\)+\s*$", "", text)
+    return text if r"\begin" in text else re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)
 
 
 def _blank(space: re.Match) -> str:

@@ -18,7 +18,7 @@ r"""What an answer is: a value, words, a list, a tuple or interval, a union, an 
 import re
 from dataclasses import dataclass, replace
 
-from oneshot.verifiers.notation import FUNCTIONS, PARTED, closing, compact, tidy
+from oneshot.verifiers.notation import PARTED, closing, compact, tidy
 from oneshot.verifiers.units import WORD, split_unit
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
@@ -27,9 +27,16 @@ CONJUNCTION = re.compile(r",?\s*(?:\\quad\s*)*(?:\\text\{(and|or)\}|(?<![a-zA-Z\
 EQUALS = re.compile(r"(?<![<>:!])=(?!=)")
 ORDER = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|<|>)")
 OTHER_SIGNS = re.compile(r"\\(?:not|to|notin|equiv|sim|approx|mid|perp|parallel|cap|setminus|mathbb|forall|subset\w*)\b|\\ldots")
-LETTERS_OF_NAME = re.compile(r"\\(?:angle|triangle|vec|overline|widehat|hat|bar|measuredangle)(?![a-zA-Z])")
+NAMING = re.compile(rf"{EQUALS.pattern}|\\in(?![a-zA-Z])")
+NAME_PARTS = [  # what may stand in a name beside its letters: (pattern, what is left of it)
+    (WORD, ""),
+    (r"_(?:\{\w+\}|\w)|\^\{?-1\}?|'", ""),
+    (r"(?<=[a-zA-Z])\s*\([^()]*(?:\([^()]*\))?[^()]*\)", ""),
+    (r"\\[a-zA-Z]+", "x"),
+]
+NOT_IN_NAMES = re.compile(r"\\(?:sqrt|ln|log|exp|sum|prod|int|ne|lim)(?![a-zA-Z])")
 NO_NAME = set("not no never wrong less more minus negative half twice double without except least most about".split())
-LEAD_IN = re.compile(rf"\s*{WORD}\s*:(?!\s*$)")
+LEAD_IN = re.compile(rf"\s*{WORD}\s*:(?!\s*$)|\s*\\text\{{(?:[Tt]he )?(?:final |Final )?[Aa]nswer(?: is)?\}}(?!\s*$)")
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,6 @@ def read(text: str) -> Answer:
     text = tidy(text)
     if not text or any(character.isdigit() and not character.isascii() for character in text):
         return Answer("nothing")
-    if (base := BASE.fullmatch(text)) and re.search(r"\d", base.group(2)):
-        return _in_base(*base.groups())
     text = THOUSANDS.sub(lambda number: _outside(text, number), text)
     parts, conjunctions = _split(text)
     if len(parts) == 1:
@@ -76,9 +81,8 @@ def _in_base(sign: str, digits: str, base: str) -> Answer:
 
 def _outside(text: str, number: re.Match) -> str:
     """Thousands lose their commas where no bracket is open."""
-    before = re.sub(r"\\frac|(?<!\\)[{}]", "", text[: number.start()])
-    depth = sum(before.count(c) for c in "([{") - sum(before.count(c) for c in ")]}")
-    return number.group() if depth else number.group().replace(",", "")
+    before = re.sub(r"(?<!\\)[{}]", "", text[: number.start()])
+    return number.group() if _depth(before) else number.group().replace(",", "")
 
 
 def _split(text: str) -> tuple[list[str], set[str]]:
@@ -122,13 +126,13 @@ def _plus_minus(text: str) -> list[Answer]:
 
 def _single(text: str) -> Answer:
     """One part that no comma divides."""
-    text = LEAD_IN.sub("", text) if (lead := LEAD_IN.match(text)) and _may_name(lead.group(1)) else text
-    if text.count(r"\pm") == 1 and not text.startswith("\\{"):
-        return _listed(tuple(_plus_minus(text)))
+    text = LEAD_IN.sub("", text) if (lead := LEAD_IN.match(text)) and _may_name(lead.group(1) or "") else text
     name, body = _name(text)
+    if body.count(r"\pm") == 1 and not body.startswith("\\{"):
+        return replace(_listed(tuple(_plus_minus(body))), name=name)
     if name:
         return replace(_body(body), name=name)
-    equals = len(EQUALS.findall(text))
+    equals = len(_outer_signs(text))
     if equals > 1 or (equals and not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text))):
         return Answer("words", text)
     if equals:
@@ -138,19 +142,27 @@ def _single(text: str) -> Answer:
 
 def _name(text: str) -> tuple[str, str]:
     r"""(name, rest) of `name = rest` or `name \in rest`; no name if what stands left is arithmetic or an equation."""
-    left, sign, right = (re.split(r"(=|\\in(?![a-zA-Z]))", text, maxsplit=1) + ["", ""])[:3]
-    if not sign or not right.strip() or EQUALS.search(right) or (left and left[-1] in "<>:!"):
+    signs = _outer_signs(text)
+    if len(signs) != 1:
         return "", text
-    words = [match.group(1) for match in re.finditer(WORD, left)]
-    rest = re.sub(WORD, "", left)
-    rest = re.sub(r"_(?:\{\w+\}|\w)|\^\{?-1\}?|'", "", LETTERS_OF_NAME.sub("", rest))
-    rest = re.sub(r"(?<=[a-zA-Z])\s*\([^()=<>]*(?:\([^()=<>]*\))?[^()=<>]*\)", "", rest)
-    rest = re.sub(rf"\\(?:{'|'.join(FUNCTIONS - {'exp', 'ln', 'log'})})(?![a-z])|\\[a-zA-Z]+", "x", rest)
-    if re.search(r"\d|!|\^", rest) or left.lstrip().startswith("-") or not (words or re.search("[a-zA-Z]", rest)):
+    left, right = text[: signs[0].start()], text[signs[0].end() :].strip()
+    words = re.findall(WORD, left)
+    if not right or left.lstrip().startswith("-") or not all(map(_may_name, words)) or NOT_IN_NAMES.search(left):
         return "", text
-    if re.search(r"\\(?:sqrt|frac|ln|log|exp|sum|prod|int|ne|lim)(?![a-zA-Z])", left) or not all(map(_may_name, words)):
+    for pattern, replacement in NAME_PARTS:
+        left = re.sub(pattern, replacement, left)
+    if re.search(r"[\d!^]", left) or not (words or re.search("[a-zA-Z]", left)):
         return "", text
-    return compact(left.strip()), right.strip()
+    return compact(text[: signs[0].start()]), right
+
+
+def _outer_signs(text: str) -> list[re.Match]:
+    """Signs of equality, and of membership, that stand in no bracket."""
+    return [sign for sign in NAMING.finditer(text) if not _depth(text[: sign.start()])]
+
+
+def _depth(text: str) -> int:
+    return sum((character in "([{") - (character in ")]}") for character in text)
 
 
 def _may_name(words: str) -> bool:
@@ -160,6 +172,8 @@ def _may_name(words: str) -> bool:
 def _body(text: str) -> Answer:
     """A part without its name."""
     text = tidy(text)
+    if (base := BASE.fullmatch(text)) and re.search(r"\d", base.group(2)):
+        return _in_base(*base.groups())
     if OTHER_SIGNS.search(text) or PARTED.search(text):
         return Answer("words", text)
     if ORDER.search(text) or r"\ne " in text + " ":
