@@ -62,7 +62,9 @@ TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 FUNCTIONS = (TRIGONOMETRIC - {"sec"}) | {"arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "exp"}
 OPERATORS = {"gcd", "lcm", "max", "min", "det", "sec"}
 """Upright without `\\operatorname`, these may be words: a minute, a second."""
-IN_DEGREES = re.compile(rf"(\\(?:{'|'.join(TRIGONOMETRIC)}))\s*[({{]?\s*([\d.]+)\s*\\text\{{degrees\}}\s*[)}}]?")
+IN_DEGREES = re.compile(
+    rf"(\\(?:{'|'.join(TRIGONOMETRIC)}))\s*(?P<open>[({{])?\s*([\d.]+)\s*\\text\{{degrees\}}(?(open)\s*[)}}])"
+)
 THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,\\!|\\[,;: !]|~| )\d{3})+(?!\d|\s*/)")
 PARTED = re.compile(r"(?<![_^\d.])([\d.]+)\s+(?=[\d.])")
 """Two numbers with nothing but a blank between them; not the base and the number of a logarithm."""
@@ -78,7 +80,7 @@ def tidy(text: str) -> str:
     for pattern, replacement in NAMES:
         text = re.sub(pattern, replacement, text)
     text = _brace_fractions(_upright(text))
-    text = IN_DEGREES.sub(r"\1(\\frac{\2\\pi}{180})", text)
+    text = IN_DEGREES.sub(r"\1(\\frac{\3\\pi}{180})", text)
     return _trim(_numbers(text))
 
 
