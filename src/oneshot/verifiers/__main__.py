@@ -34,7 +34,9 @@ def main() -> None:
     judge = {"math": judge_math, "code": judge_code}[chosen.kind]
     try:
         rows = list(read_rows(chosen.file, chosen.kind))
-        judged = judge(chosen.file, [row for row in rows if not isinstance(row, Fault)], chosen.workers, chosen.cpu_seconds)
+        judged = judge(
+            chosen.file, [row for row in rows if not isinstance(row, Fault)], chosen.workers, chosen.cpu_seconds
+        )
         faults = sum(report(row if isinstance(row, Fault) else next(judged)) for row in rows)
         next(judged, None)  # for what it closes behind the last row
         if faults:

@@ -95,7 +95,9 @@ def _same_number(first: sympy.Expr, second: sympy.Expr) -> bool:
     values = [value.evalf(DIGITS) for value in (first, second)]
     if not all(_is_finite(value) for value in values):
         return False
-    return _close(*values, TOLERANCE) or (_close(values[0] + 1, values[1] + 1, TOLERANCE) and _difference_is_zero(first, second))
+    return _close(*values, TOLERANCE) or (
+        _close(values[0] + 1, values[1] + 1, TOLERANCE) and _difference_is_zero(first, second)
+    )
 
 
 def _difference_is_zero(first: sympy.Expr, second: sympy.Expr) -> bool:
@@ -128,7 +130,10 @@ def _at_points(first: sympy.Expr, second: sympy.Expr) -> list[tuple[sympy.Expr, 
         signs = [1 if index < NUM_POINTS // 2 else rng.choice((-1, 1)) for _ in symbols]
         if index == NUM_POINTS - 1:
             signs = [-1 for _ in symbols]
-        point = {symbol: sign * sympy.Rational(rng.randint(100, 3000), 997) for symbol, sign in zip(symbols, signs, strict=True)}
+        point = {
+            symbol: sign * sympy.Rational(rng.randint(100, 3000), 997)
+            for symbol, sign in zip(symbols, signs, strict=True)
+        }
         pairs.append(tuple(side.subs(point).evalf(POINT_DIGITS) for side in (first, second)))
     return pairs
 

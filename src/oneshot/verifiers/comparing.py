@@ -216,4 +216,6 @@ def parts_of(answer: Answer) -> list[str]:
     """Every value of a gold answer that algebra may have to read; empty for words."""
     if answer.kind == "equation":
         return [_difference(answer)]
-    return ([answer.text] if answer.kind == "value" else []) + [text for item in answer.items for text in parts_of(item)]
+    return ([answer.text] if answer.kind == "value" else []) + [
+        text for item in answer.items for text in parts_of(item)
+    ]

@@ -142,9 +142,10 @@ def _gold(gold: str | Gold) -> Gold:
 
 def _together(gold: Gold, answers: list[str]) -> list[str]:
     """Answers in boxes of their own are one list where the gold answer is a list of as many."""
-    expected = read_gold(gold.text) if len(answers) > 1 else None
-    if expected and expected.kind in ("list", "sequence") and len(expected.items) == len(answers):
-        if not any(read_gold(answer).kind in ("list", "sequence") for answer in answers):
+    if len(answers) > 1:
+        expected, *given = (read_gold(text) for text in (gold.text, *answers))
+        lists = [answer.kind in ("list", "sequence") for answer in (expected, *given)]
+        if lists == [True] + [False] * len(expected.items) and len(answers) == len(expected.items):
             return [", ".join(answers)]
     return answers
 

@@ -9,19 +9,48 @@ import re
 import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
 SIGNS = {
-    **{"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∗": r"\cdot ", "÷": r"\div "},
-    **{"±": r"\pm ", "∓": r"\mp ", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne "},
-    **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ "},
-    **{"π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "≈": r"\approx "},
-    **{"∠": r"\angle ", "△": r"\triangle ", "…": r"\ldots ", "′": "'", "≡": r"\equiv ", "→": r"\to "},
+    "−": "-",
+    "–": "-",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "∗": r"\cdot ",
+    "÷": r"\div ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "≤": r"\le ",
+    "⩽": r"\le ",
+    "≥": r"\ge ",
+    "⩾": r"\ge ",
+    "≠": r"\ne ",
+    "∞": r"\infty ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "∅": r"\emptyset ",
+    "°": r"^\circ ",
+    "º": r"^\circ ",
+    "π": r"\pi ",
+    "θ": r"\theta ",
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "λ": r"\lambda ",
+    "≈": r"\approx ",
+    "∠": r"\angle ",
+    "△": r"\triangle ",
+    "…": r"\ldots ",
+    "′": "'",
+    "≡": r"\equiv ",
+    "→": r"\to ",
 }
 """Characters in place of commands."""
 
-NAMES = [  # (pattern, replacement): commands that say what another says, or nothing
+SPELLINGS = [  # (pattern, replacement): commands that say what another says, or nothing
     (r"\\(?:left|right)\s*\.", ""),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
@@ -55,6 +84,7 @@ NAMES = [  # (pattern, replacement): commands that say what another says, or not
     (r"\\text\{degrees\}\s*([CF])(?![a-zA-Z])", r"\\text{degrees \1}"),
     (r"\\begin\{(\w+)\*?\}(?:\{[lcr|]*\})?((?:(?!\\begin|\\\\)[^&])*)\\end\{\1\*?\}", r"\2"),
 ]
+NAMES = [(re.compile(pattern), replacement) for pattern, replacement in SPELLINGS]
 TEXT = re.compile(r"\\(text[a-z]*|math(?:rm|up)|mbox|hbox|operatorname\*?|emph)\s*\{([^{}]*)\}")
 WORDS = re.compile(r"(?<![^\W_])[^\W\d_]+(?:(?:\.?[ '’/-]\s*|\.)[^\W\d_]+)*(?![^\W_])\.?")
 CONSTANTS = {"e", "i", "d"}
@@ -71,14 +101,17 @@ PARTED = re.compile(r"(?<![_^\d.])([\d.]+)\s+(?=[\d.])")
 SPACES = re.compile(r"(?<!\\)\\[,;:!> ]|\\(?:enspace|thinspace|medspace|thickspace|hfill)(?![a-zA-Z])|~|\s+")
 
 
+@lru_cache(maxsize=20_000)
 def tidy(text: str) -> str:
     """The same answer in the one notation that is compared."""
-    text = _doubled_backslashes(_characters(text))
+    if text.isdigit() and text.isascii():
+        return text
+    text = _doubled_backslashes(text if text.isascii() else _characters(text))
     text = THOUSANDS.sub(lambda number: re.sub(r"\D", "", number.group()), re.sub(r"(?<!\\)\$", "", text))
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)
     text = re.sub(r"\\qquad|\\quad", r"\\quad ", SPACES.sub(_blank, text))
     for pattern, replacement in NAMES:
-        text = re.sub(pattern, replacement, text)
+        text = pattern.sub(replacement, text)
     text = _brace_fractions(_upright(text))
     text = IN_DEGREES.sub(r"\1(\\frac{\3\\pi}{180})", text)
     return _trim(_numbers(text))

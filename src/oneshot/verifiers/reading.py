@@ -4,7 +4,7 @@ r"""What an answer is: a value, words, a list, a tuple or interval, a union, an 
 
 | written | read as |
 |---|---|
-| `a, b`  `a; b`  `a \text{ and } b`  `a \text{ or } b`  `\{a, b\}` | one list; order counts only among words and letters |
+| `a, b`  `a; b`  `a \text{ and } b`  `a \text{ or } b`  `\{a, b\}` | one list; in order only if of words |
 | `(a, b)`  `[a, b)`  `a < x \le b`  `x \in (a, b]` | brackets and ends, in order |
 | `x < a \text{ or } x > b`  `I \cup J` | a union |
 | `x = 5`  `AB = 5`  `P(A) = 5`  `\text{Area} = 5`  `m + n = 5` | 5, by a name; two names must agree |
@@ -23,10 +23,14 @@ from oneshot.verifiers.units import WORD, split_unit
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
 BASE = re.compile(r"([+-]?)\(?([0-9A-Z.]+(?: [0-9A-Z.]+)*)\)?\s*_\s*\{?(\d+)\}?")
-CONJUNCTION = re.compile(r",?\s*(?:\\quad\s*)*(?:\\text\{(and|or)\}|(?<![a-zA-Z\\])(and|or)(?![a-zA-Z]))\s*(?:\\quad\s*)*")
+CONJUNCTION = re.compile(
+    r",?\s*(?:\\quad\s*)*(?:\\text\{(and|or)\}|(?<![a-zA-Z\\])(and|or)(?![a-zA-Z]))\s*(?:\\quad\s*)*"
+)
 EQUALS = re.compile(r"(?<![<>:!])=(?!=)")
 ORDER = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|<|>)")
-OTHER_SIGNS = re.compile(r"\\(?:not|to|notin|equiv|sim|approx|mid|perp|parallel|cap|setminus|mathbb|forall|subset\w*)\b|\\ldots")
+OTHER_SIGNS = re.compile(
+    r"\\(?:not|to|notin|equiv|sim|approx|mid|perp|parallel|cap|setminus|mathbb|forall|subset\w*)\b|\\ldots"
+)
 NAMING = re.compile(rf"{EQUALS.pattern}|\\in(?![a-zA-Z])")
 NAME_PARTS = [  # what may stand in a name beside its letters: (pattern, what is left of it)
     (WORD, ""),
@@ -35,8 +39,16 @@ NAME_PARTS = [  # what may stand in a name beside its letters: (pattern, what is
     (r"\\[a-zA-Z]+", "x"),
 ]
 NOT_IN_NAMES = re.compile(r"\\(?:sqrt|ln|log|exp|sum|prod|int|ne|lim)(?![a-zA-Z])")
-NO_NAME = set("not no never wrong less more minus negative half twice double without except least most about".split())
+NO_NAME = {
+    *("not", "no", "never", "wrong", "less", "more", "minus", "negative", "half", "twice", "double", "without"),
+    *("except", "least", "most", "about"),
+}
 LEAD_IN = re.compile(rf"\s*{WORD}\s*:(?!\s*$)|\s*\\text\{{(?:[Tt]he )?(?:final |Final )?[Aa]nswer(?: is)?\}}(?!\s*$)")
+
+
+CHOICE = re.compile(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?\}?")
+WORDS = re.compile(r"\\text\b|^[A-Z]{2,}$|^[A-Z][a-z]{2,}$")
+"""Upright text that is no unit, names of points, and words that begin a sentence."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,15 @@ class Answer:
 
 
 def read(text: str) -> Answer:
-    """The answer that a text gives, in the notation of `tidy`. Never fails: what is no answer has kind `nothing`."""
+    """The answer that a text gives. Never fails: what is no answer, or cannot be taken apart, has kind `nothing`."""
+    try:
+        return take_apart(text)
+    except Exception:  # a model wrote it; a gold answer that comes to this is reported as unreadable
+        return Answer("nothing")
+
+
+def take_apart(text: str) -> Answer:
+    """`read`, where an error shows."""
     text = tidy(text)
     if not text or any(character.isdigit() and not character.isascii() for character in text):
         return Answer("nothing")
@@ -132,12 +152,13 @@ def _single(text: str) -> Answer:
         return replace(_listed(tuple(_plus_minus(body))), name=name)
     if name:
         return replace(_body(body), name=name)
-    equals = len(_outer_signs(text))
-    if equals > 1 or (equals and not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text))):
+    signs = _outer_signs(text)
+    if not signs:
+        return _body(text)
+    if len(signs) > 1 or "=" not in signs[0].group() or not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)):
         return Answer("words", text)
-    if equals:
-        return Answer("equation", items=tuple(Answer("value", side.strip()) for side in EQUALS.split(text)))
-    return _body(text)
+    sides = text[: signs[0].start()], text[signs[0].end() :]
+    return Answer("equation", items=tuple(Answer("value", side.strip()) for side in sides))
 
 
 def _name(text: str) -> tuple[str, str]:
@@ -214,7 +235,9 @@ def _bracketed(text: str, inner: str) -> Answer:
 
 def _matrix(content: str) -> Answer:
     rows = [row.split("&") for row in re.split(r"\\\\", content) if row.strip()]
-    return Answer("matrix", items=tuple(Answer("row", items=tuple(_single(tidy(cell)) for cell in row)) for row in rows))
+    return Answer(
+        "matrix", items=tuple(Answer("row", items=tuple(_single(tidy(cell)) for cell in row)) for row in rows)
+    )
 
 
 def _inequality(text: str) -> Answer:
@@ -246,14 +269,11 @@ def _value(text: str) -> Answer:
     percent = re.search(r"\s*(?:\\?%|\\text\{(?:percent|per cent|pct)\}|(?<=\d)\s*percent)\s*$", text)
     value, unit = split_unit(text[: percent.start()] if percent else text)
     value = re.sub(r"\\text\{([^\W\d_])\}", r"\1", value).strip().removeprefix("+").strip()
-    if letter := re.fullmatch(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?\}?", value):
-        if letter.group(1) not in "ei" and not unit and not percent:
-            return Answer("letter", letter.group(1))
+    letter = CHOICE.fullmatch(value)
+    if letter and letter.group(1) not in "ei" and not unit and not percent:
+        return Answer("letter", letter.group(1))
     if WORDS.search(value) or not value:
         return Answer("words", text) if text else Answer("nothing")
     if value in (r"\emptyset",):
         return Answer("words", value)
     return Answer("value", value, unit=unit, percent=bool(percent))
-
-
-WORDS = re.compile(r"\\text\b|^[A-Z]{2,}$|^[A-Z][a-z]{2,}$")

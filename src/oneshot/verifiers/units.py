@@ -9,18 +9,55 @@ import re
 from decimal import Decimal
 
 UNITS = {
-    **{"meter": "meters metre metres m", "kilometer": "kilometers kilometre kilometres km kms"},
-    **{"centimeter": "centimeters centimetre centimetres cm cms", "millimeter": "millimeters millimetre mm"},
-    **{"inch": "inches in", "foot": "feet ft", "yard": "yards yd yds", "mile": "miles mi", "acre": "acres"},
-    **{"second": "seconds sec secs s", "minute": "minutes min mins", "hour": "hours hr hrs h", "day": "days"},
-    **{"week": "weeks wk wks", "month": "months", "year": "years yr yrs", "degree": "degrees deg"},
-    **{"gram": "grams g", "kilogram": "kilograms kg kgs kilos", "milligram": "milligrams mg", "ton": "tons tonnes"},
-    **{"pound": "pounds lb lbs", "ounce": "ounces oz", "liter": "liters litre litres L", "cup": "cups"},
-    **{"milliliter": "milliliters millilitre ml mL", "gallon": "gallons gal", "quart": "quarts", "pint": "pints"},
-    **{"dollar": "dollars USD bucks", "cent": "cents", "euro": "euros EUR", "rupee": "rupees", "yuan": "元"},
-    **{"degree celsius": "", "degree fahrenheit": "", "radian": "radians rad", "calorie": "calories"},
-    **{"unit": "units", "mile/hour": "mph", "kilometer/hour": "kph kmh", "a.m.": "am", "p.m.": "pm", "joule": "joules"},
-    **{"newton": "newtons", "watt": "watts", "volt": "volts", "tablespoon": "tablespoons", "teaspoon": "teaspoons"},
+    "meter": "meters metre metres m",
+    "kilometer": "kilometers kilometre kilometres km kms",
+    "centimeter": "centimeters centimetre centimetres cm cms",
+    "millimeter": "millimeters millimetre mm",
+    "inch": "inches in",
+    "foot": "feet ft",
+    "yard": "yards yd yds",
+    "mile": "miles mi",
+    "acre": "acres",
+    "second": "seconds sec secs s",
+    "minute": "minutes min mins",
+    "hour": "hours hr hrs h",
+    "day": "days",
+    "week": "weeks wk wks",
+    "month": "months",
+    "year": "years yr yrs",
+    "degree": "degrees deg",
+    "gram": "grams g",
+    "kilogram": "kilograms kg kgs kilos",
+    "milligram": "milligrams mg",
+    "ton": "tons tonnes",
+    "pound": "pounds lb lbs",
+    "ounce": "ounces oz",
+    "liter": "liters litre litres L",
+    "cup": "cups",
+    "milliliter": "milliliters millilitre ml mL",
+    "gallon": "gallons gal",
+    "quart": "quarts",
+    "pint": "pints",
+    "dollar": "dollars USD bucks",
+    "cent": "cents",
+    "euro": "euros EUR",
+    "rupee": "rupees",
+    "yuan": "元",
+    "degree celsius": "",
+    "degree fahrenheit": "",
+    "radian": "radians rad",
+    "calorie": "calories",
+    "unit": "units",
+    "mile/hour": "mph",
+    "kilometer/hour": "kph kmh",
+    "a.m.": "am",
+    "p.m.": "pm",
+    "joule": "joules",
+    "newton": "newtons",
+    "watt": "watts",
+    "volt": "volts",
+    "tablespoon": "tablespoons",
+    "teaspoon": "teaspoons",
 }
 """A unit's name and what else says it."""
 COUNTED = """
@@ -50,7 +87,7 @@ WORD = r"\\text\{([^{}]*)\}"
 POWER = r"(?:\^\s*\{?\s*(-?\d)\s*\}?)"
 UPRIGHT = re.compile(rf"(?:\s*(?:{WORD}|(?<=\}})\s*(?:/|\\cdot))\s*{POWER}?)+$")
 BARE = re.compile(rf"(?<=[\d}})])(?:\s+[a-zA-Z.]{{2,}}(?:[ /]+[a-zA-Z.]+)*|cm|km|mm|kg|mph|[a-z]{{4,}}){POWER}?$")
-ORDINAL = re.compile(r"^(\d+)(?:\s*\^?\s*\{?\s*\\text\{(?:st|nd|rd|th)\}\s*\}?|st|nd|rd|th)$")
+ORDINAL = re.compile(r"^(\d+)(?:\s*\^?\s*\{?\s*\\text\{(?:st|nd|rd|th)\}\s*\}?|(?<=1)st|(?<=2)nd|(?<=3)rd|th)$")
 MULTIPLIED = re.compile(rf"(?<![\d.^_{{])(\d+(?:\.\d+)?)\s*(?:\\text\{{)?\s*({'|'.join(MULTIPLIERS)})\b(?!s)\s*(\}}?)")
 
 
