@@ -27,7 +27,7 @@ AS_WRITTEN = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="none", equations=False
 )
 CASE_COUNTS = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
-UNREADABLE = re.compile(rf"'|\\text|[?@#%]|{PARTED.pattern}")
+UNREADABLE = re.compile(rf"(?<![a-zA-Z'])'|\\text|[?@#%]|{PARTED.pattern}")
 """What the parser would pass over, or read as words: primes, text, blanks between digits."""
 
 
@@ -56,6 +56,7 @@ def parse(text: str) -> sympy.Basic | None:
         return sympy.Rational(rational.numerator, rational.denominator)
     if UNREADABLE.search(text):
         return None
+    text = re.sub("([a-zA-Z])('+)", _primed, text)
     try:
         parsed = latex2sympy(text, is_real=None, normalization_config=AS_WRITTEN, conversion_config=CASE_COUNTS)
     except MemoryError:
@@ -63,6 +64,11 @@ def parse(text: str) -> sympy.Basic | None:
     except Exception:  # the parser raises whatever comes to it
         return None
     return None if parsed is None else _exact(parsed)
+
+
+def _primed(letter: re.Match) -> str:
+    """x' as a letter of its own: the parser drops the prime."""
+    return f"{letter.group(1)}_{{{'9' * (3 + len(letter.group(2)))}}}"
 
 
 def _value(text: str) -> sympy.Basic:

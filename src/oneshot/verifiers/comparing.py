@@ -27,8 +27,9 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
+from oneshot.verifiers.naming import EQUALS
 from oneshot.verifiers.notation import closing, compact, tidy
-from oneshot.verifiers.reading import EQUALS, Answer, read
+from oneshot.verifiers.reading import Answer, read
 
 Same = Callable[[str, str], bool]
 """Of two values in LaTeX: are they equal? An equation is given as the difference of its sides, marked `0=`."""
@@ -74,6 +75,8 @@ def _same(gold: Answer, given: Answer, same: Same, in_percent: bool = False) -> 
         return _same_equation(gold, given, same)
     if "words" in (gold.kind, given.kind):
         return _same_words(gold, given)
+    if {gold.kind, given.kind} == {"matrix", "value"} and r"\begin" in gold.text and r"\begin" in given.text:
+        return _guarded(gold.text, given.text, same)  # a number in front of one
     if gold.kind != given.kind or (gold.name and given.name and gold.name != given.name):
         return False
     if gold.kind in ("letter", "base"):
@@ -82,6 +85,8 @@ def _same(gold: Answer, given: Answer, same: Same, in_percent: bool = False) -> 
         return _same_value(gold, given, same, in_percent)
     if gold.kind in ("list", "union"):
         return _same_in_any_order(gold.items, given.items, same)
+    if gold.kind in ("matrix", "row"):
+        return _same_in_order(gold.items, given.items, same)
     if gold.text != given.text or (gold.unit and given.unit and gold.unit != given.unit):
         return False  # other brackets, another relation, morning and evening
     return _same_in_order(gold.items, given.items, same)

@@ -72,7 +72,7 @@ SPELLINGS = [  # (pattern, replacement): commands that say what another says, or
     (r"\\geq?(?:slant)?(?![a-zA-Z])|>=", r"\\ge "),
     (r"\\lt(?![a-zA-Z])", "<"),
     (r"\\gt(?![a-zA-Z])", ">"),
-    (r"\\neq?(?![a-zA-Z])|!=", r"\\ne "),
+    (r"\\neq?(?![a-zA-Z])|!=|\\not\s*=", r"\\ne "),
     (r"\\(?:[lc]?dots[cb]?)(?![a-zA-Z])|\.\.\.+", r"\\ldots "),
     (r"\\ast(?![a-zA-Z])|\*", r"\\cdot "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),

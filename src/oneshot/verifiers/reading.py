@@ -18,34 +18,19 @@ r"""What an answer is: a value, words, a list, a tuple or interval, a union, an 
 import re
 from dataclasses import dataclass, replace
 
+from oneshot.verifiers.naming import depth_behind, outer_signs, split_name, without_lead_in
 from oneshot.verifiers.notation import PARTED, closing, compact, tidy
-from oneshot.verifiers.units import WORD, split_unit
+from oneshot.verifiers.units import split_unit
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")
 BASE = re.compile(r"([+-]?)\(?([0-9A-Z.]+(?: [0-9A-Z.]+)*)\)?\s*_\s*\{?(\d+)\}?")
 CONJUNCTION = re.compile(
     r",?\s*(?:\\quad\s*)*(?:\\text\{(and|or)\}|(?<![a-zA-Z\\])(and|or)(?![a-zA-Z]))\s*(?:\\quad\s*)*"
 )
-EQUALS = re.compile(r"(?<![<>:!])=(?!=)")
 ORDER = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|<|>)")
 OTHER_SIGNS = re.compile(
     r"\\(?:not|to|notin|equiv|sim|approx|mid|perp|parallel|cap|setminus|mathbb|forall|subset\w*)\b|\\ldots"
 )
-NAMING = re.compile(rf"{EQUALS.pattern}|\\in(?![a-zA-Z])")
-NAME_PARTS = [  # what may stand in a name beside its letters: (pattern, what is left of it)
-    (WORD, ""),
-    (r"_(?:\{\w+\}|\w)|\^\{?-1\}?|'", ""),
-    (r"(?<=[a-zA-Z])\s*\([^()]*(?:\([^()]*\))?[^()]*\)", ""),
-    (r"\\[a-zA-Z]+", "x"),
-]
-NOT_IN_NAMES = re.compile(r"\\(?:sqrt|ln|log|exp|sum|prod|int|ne|lim)(?![a-zA-Z])")
-NO_NAME = {
-    *("not", "no", "never", "wrong", "less", "more", "minus", "negative", "half", "twice", "double", "without"),
-    *("except", "least", "most", "about"),
-}
-LEAD_IN = re.compile(rf"\s*{WORD}\s*:(?!\s*$)|\s*\\text\{{(?:[Tt]he )?(?:final |Final )?[Aa]nswer(?: is)?\}}(?!\s*$)")
-
-
 CHOICE = re.compile(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?\}?")
 WORDS = re.compile(r"\\text\b|^[A-Z]{2,}$|^[A-Z][a-z]{2,}$")
 """Upright text that is no unit, names of points, and words that begin a sentence."""
@@ -83,7 +68,7 @@ def take_apart(text: str) -> Answer:
         return answer.items[0] if answer.kind == "list" and len(answer.items) == 1 else answer
     name, parts = _name_of_list(parts)
     items = tuple(item for part in parts for item in _plus_minus(part))
-    if conjunctions == {"or"} and all(item.kind == "pair" and item.name for item in items):
+    if conjunctions == {"or"} and {(item.kind, item.name) for item in items} == {("pair", items[0].name or "-")}:
         return Answer("union", items=tuple(replace(item, name="") for item in items), name=items[0].name)
     if "and" in conjunctions and any(ORDER.search(part) for part in parts):
         return Answer("words", text)  # both at once: not the values of a list
@@ -102,7 +87,7 @@ def _in_base(sign: str, digits: str, base: str) -> Answer:
 def _outside(text: str, number: re.Match) -> str:
     """Thousands lose their commas where no bracket is open."""
     before = re.sub(r"(?<!\\)[{}]", "", text[: number.start()])
-    return number.group() if _depth(before) else number.group().replace(",", "")
+    return number.group() if depth_behind(before) else number.group().replace(",", "")
 
 
 def _split(text: str) -> tuple[list[str], set[str]]:
@@ -125,7 +110,7 @@ def _split(text: str) -> tuple[list[str], set[str]]:
 
 def _name_of_list(parts: list[str]) -> tuple[str, list[str]]:
     """`x = 1, x = -2` and `x = 1, -2` are named once; `x_1 = 1, x_2 = -2` too. Different names stay in their places."""
-    halves = [_name(part) for part in parts]
+    halves = [split_name(part) for part in parts]
     names = [re.sub(r"_\{?\w+\}?", "", name) for name, _ in halves]
     if names[0] and all(name in ("", names[0]) for name in names):
         return names[0], [body for _, body in halves]
@@ -146,48 +131,19 @@ def _plus_minus(text: str) -> list[Answer]:
 
 def _single(text: str) -> Answer:
     """One part that no comma divides."""
-    text = LEAD_IN.sub("", text) if (lead := LEAD_IN.match(text)) and _may_name(lead.group(1) or "") else text
-    name, body = _name(text)
+    text = without_lead_in(text)
+    name, body = split_name(text)
     if body.count(r"\pm") == 1 and not body.startswith("\\{"):
         return replace(_listed(tuple(_plus_minus(body))), name=name)
     if name:
         return replace(_body(body), name=name)
-    signs = _outer_signs(text)
+    signs = outer_signs(text)
     if not signs:
         return _body(text)
     if len(signs) > 1 or "=" not in signs[0].group() or not re.search("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)):
         return Answer("words", text)
     sides = text[: signs[0].start()], text[signs[0].end() :]
     return Answer("equation", items=tuple(Answer("value", side.strip()) for side in sides))
-
-
-def _name(text: str) -> tuple[str, str]:
-    r"""(name, rest) of `name = rest` or `name \in rest`; no name if what stands left is arithmetic or an equation."""
-    signs = _outer_signs(text)
-    if len(signs) != 1:
-        return "", text
-    left, right = text[: signs[0].start()], text[signs[0].end() :].strip()
-    words = re.findall(WORD, left)
-    if not right or left.lstrip().startswith("-") or not all(map(_may_name, words)) or NOT_IN_NAMES.search(left):
-        return "", text
-    for pattern, replacement in NAME_PARTS:
-        left = re.sub(pattern, replacement, left)
-    if re.search(r"[\d!^]", left) or not (words or re.search("[a-zA-Z]", left)):
-        return "", text
-    return compact(text[: signs[0].start()]), right
-
-
-def _outer_signs(text: str) -> list[re.Match]:
-    """Signs of equality, and of membership, that stand in no bracket."""
-    return [sign for sign in NAMING.finditer(text) if not _depth(text[: sign.start()])]
-
-
-def _depth(text: str) -> int:
-    return sum((character in "([{") - (character in ")]}") for character in text)
-
-
-def _may_name(words: str) -> bool:
-    return not NO_NAME & set(words.casefold().split()) and len(words.split()) <= 6
 
 
 def _body(text: str) -> Answer:
@@ -202,7 +158,7 @@ def _body(text: str) -> Answer:
     if r"\cup" in text:
         return Answer("union", items=tuple(_body(part) for part in text.split(r"\cup")))
     if matrix := re.fullmatch(r"\[?\s*\\begin\{(?:[pbB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\w+\}\s*\]?", text):
-        return _matrix(matrix.group(1))
+        return replace(_matrix(matrix.group(1)), text=text)
     if inner := _inside(text):
         return _bracketed(text, inner)
     if ":" in text:
@@ -229,7 +185,7 @@ def _bracketed(text: str, inner: str) -> Answer:
     if kind == "{}":
         return _listed(tuple(item for part in parts for item in _plus_minus(part)))
     if len(parts) == 1:
-        return _value(text)
+        return Answer("words", text)
     return Answer("pair" if len(parts) == 2 else "tuple", kind, tuple(_single(part) for part in parts))
 
 
@@ -252,11 +208,11 @@ def _inequality(text: str) -> Answer:
         parts = [{">": "<", r"\ge": r"\le"}.get(part, part) for part in reversed(parts)]
     if any(sign in (">", r"\ge") for sign in parts[1::2]):
         return Answer("words", text)
-    if len(parts) == 5 and _name(f"{parts[2]}=0")[0]:
+    if len(parts) == 5 and split_name(f"{parts[2]}=0")[0]:
         low, left, variable, right, high = parts
-    elif len(parts) == 3 and _name(f"{parts[0]}=0")[0]:
+    elif len(parts) == 3 and split_name(f"{parts[0]}=0")[0]:
         low, left, variable, right, high = r"-\infty", "<", *parts
-    elif len(parts) == 3 and _name(f"{parts[2]}=0")[0]:
+    elif len(parts) == 3 and split_name(f"{parts[2]}=0")[0]:
         low, left, variable, right, high = *parts, "<", r"\infty"
     else:
         return Answer("relation", parts[1], tuple(Answer("value", part) for part in parts[::2]))
