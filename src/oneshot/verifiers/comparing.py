@@ -18,6 +18,9 @@ computer algebra of `oneshot.verifiers.algebra`. The rules, decided once:
 | `\text{C}, \text{A}` | `\text{A}, \text{C}` | not: words may be in order, numbers are a set |
 | `x = 5` | `5`; `y = 5` | paid; not |
 | `x + y = 5` | `2x + 2y = 10`; `5` | paid: a multiple of the same equation; not |
+| `\frac{\pi}{6}` | `30^\circ` | not: another measure |
+| `\text{(C)}` | `\text{(C) } 12` | not: the letter alone |
+| `f(x) = 2x` | `2x`; `f(n) = 2n` | paid; not: another name |
 | `5050` | `\sum_{i=1}^{100} i` | not: not worked out |
 """
 
