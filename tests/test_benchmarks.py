@@ -13,9 +13,8 @@ from oneshot.sandbox import Limits, Sandbox
 from oneshot.tasks import benchmarks as loaders
 from oneshot.tasks.benchmarks import BadRow, fill_in, load_benchmark, unpack_private_tests
 from oneshot.verifiers import Status
-from oneshot.verifiers.boxed import settle
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests, unpack_tests
-from oneshot.verifiers.math import BadGold, MathVerifier
+from oneshot.verifiers.math import MathVerifier
 
 MBPPPLUS = "mbppplus/MbppPlus-OriginFmt.jsonl.gz"
 EQUAL_GOLDS = [("10080", r"10,\!080"), (r"\frac14", r"\frac{1}{4}"), (r"\$36", "36"), ("1,-2", "-2,1")]
@@ -216,19 +215,39 @@ def test_no_gold_of_math500_is_taken_for_another(benchmarks):
 
 
 @pytest.mark.slow
-def test_golds_of_math_train_that_cannot_be_read_are_few(benchmarks):
-    path, dropped, unreadable = benchmarks / "math_train/train_math_math.json", [], []
-    golds = {problem.answer for problem in load_benchmark("math_train", path=path, on_bad_row=dropped.append)}
+def test_every_gold_of_math_train_and_gsm8k_is_read_and_equals_itself(benchmarks):
+    """And two wrong answers are refused for each, without an error."""
+    train = load_benchmark(
+        "math_train", path=benchmarks / "math_train/train_math_math.json", on_bad_row=lambda row: None
+    )
+    golds = [problem.answer for problem in train]
+    for file in ("train", "test"):
+        problems = load_benchmark("gsm8k", path=benchmarks / f"gsm8k/{file}.jsonl")
+        golds += [problem.answer.rpartition("####")[2].strip() for problem in problems]
     with MathVerifier(num_workers=2) as verifier:
-        for gold in sorted(golds):
-            if settle(gold, gold) is not True:
-                unreadable.append(gold)
-                continue
-            try:
-                verifier.check_golds({gold: "math_train"})
-            except BadGold:
-                unreadable.append(gold)
-    assert len(unreadable) <= 20, unreadable
+        assert verifier.unreadable(golds) == []
+        assert (
+            sum(verdict.reward for verdict in verifier.verify_many((gold, rf"\boxed{{{gold}}}") for gold in golds))
+            == 16262
+        )
+        for wrong in ("3x+1", r"\frac{17}{4}"):
+            verdicts = verifier.verify_many((gold, rf"\boxed{{{wrong}}}") for gold in sorted(set(golds)))
+            assert sum(verdict.reward for verdict in verdicts) == 0
+
+
+def test_mbppplus_in_evalplus_form_is_refused_by_name(tmp_path):
+    row = {"task_id": "Mbpp/2", "prompt": "p", "base_input": [[10**30]], "plus_input": [], "atol": 0}
+    path = tmp_path / "MbppPlus.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(row).encode()))
+    with pytest.raises(ValueError, match=r"MbppPlus\.jsonl\.gz: MBPP\+ in EvalPlus's own form.* the form of the hub"):
+        load_benchmark("mbppplus", path=path)
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("nonsense\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl cannot be read as a table of rows"):
+        load_benchmark("math500", path=path)
 
 
 def test_tests_round_trip():

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneshot.verifiers import Status
-from oneshot.verifiers.boxed import MAX_CHARACTERS, final_answers, settle, tidy
+from oneshot.verifiers.boxed import MAX_CHARACTERS, final_answers
+from oneshot.verifiers.comparing import settle
 from oneshot.verifiers.math import BadGold, MathVerifier
+from oneshot.verifiers.reading import take_apart
 
 EQUAL = r"""
 70 | 70
@@ -107,6 +109,7 @@ y=2x+3 | y = 3+2x
 10\text{ inches} | 10 \text{ inch}
 50\% | 50
 50\% | 50\%
+50\% | 0.5
 50 | 50 \text{ degrees}
 0.5 | 50\%
 90^\circ | 90
@@ -172,7 +175,6 @@ DIFFERENT = r"""
 5 \text{ cm} | 5\text{ m}
 5 \text{ cm} | 5 \text{ inches}
 5 \text{ cm} | 6\text{ cm}
-50\% | 0.5
 50\% | 5\%
 50 | 50\%
 A | a
@@ -298,8 +300,8 @@ def test_different_answers_are_not(verifier):
         (r"\boxed{\boxed{70}}", [r"\boxed{70}"]),
         (r"<think>\boxed{69}</think> so \boxed{70}", ["70"]),
         (r"<think>\boxed{70}</think> I do not know", []),
-        (r"<think>\boxed{70}", ["70"]),
-        (r"\boxed{69} and then many words that go on for a while \boxed{70", ["69"]),
+        (r"<think>\boxed{70}", []),
+        (r"\boxed{69} and then many words that go on for a while \boxed{70", []),
         (r"\boxed{" + "1" * MAX_CHARACTERS + "}", ["1" * MAX_CHARACTERS]),
         (r"\boxed{" + "1" * (MAX_CHARACTERS + 1) + "}", []),
         (r"\boxed{" + "{" * 21 + "}" * 21 + "}", []),
@@ -365,7 +367,7 @@ PIECES = [*"0123456789{}()[]\\,.=+-*/^_ xyzAB%$:", r"\frac", r"\sqrt", r"\text",
 LATEX = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
-@pytest.mark.parametrize("text", [r"\boxed{" * 140_000, r"\boxed{70}" * 100_000, "7" * 10**6, "{" * 10**6])
+@pytest.mark.parametrize("text", [r"\boxed{" * 140_000, r"\boxed{70}\boxed{71}" * 50_000, "7" * 10**6, "{" * 10**6])
 def test_a_megabyte_gets_its_verdict_in_time(verifier, text):
     started = time.perf_counter()
     assert verifier.verify("70", text).status in (Status.UNPARSABLE, Status.WRONG)
@@ -374,11 +376,10 @@ def test_a_megabyte_gets_its_verdict_in_time(verifier, text):
 
 @settings(deadline=None, max_examples=300)
 @given(gold=LATEX, answer=LATEX)
-def test_settling_decides_or_rewrites_whatever_it_is_given(gold, answer):
-    found = settle(gold, answer)
-    assert isinstance(found, bool) or all(isinstance(text, str) for text in found)
-    if tidy(answer):
-        assert settle(answer, answer) is True or any(c.isdigit() and not c.isascii() for c in answer)
+def test_whatever_it_is_given_is_settled_or_left_to_algebra(gold, answer):
+    assert settle(gold, answer) in (True, False, None)
+    if take_apart(answer).kind != "nothing":
+        assert settle(answer, answer) is True
 
 
 @settings(deadline=None, max_examples=300)

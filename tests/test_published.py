@@ -9,6 +9,7 @@ from oneshot.policies.models import build_tokenizer
 from oneshot.policies.prompts import PromptFormat
 from oneshot.tasks import get_task
 from oneshot.tasks.problem_sets import draw_problems
+from oneshot.tasks.published import gold
 from oneshot.verifiers import Status
 
 
@@ -56,16 +57,58 @@ def test_gsm8k_is_judged_by_its_last_line(tmp_path):
     assert task.verify(problem, r"\boxed{6}").reward == 0
 
 
-def test_a_gold_answer_that_cannot_be_read_is_left_out(tmp_path):
+def test_gold_answers_that_cannot_be_read_are_named_before_the_first_draw_and_left_out(tmp_path):
     rows = [{"problem": "One?", "answer": "1"}, {"problem": "Nonsense?", "answer": "]"}]
     task = benchmark(tmp_path, "math500", rows)
+    with pytest.warns(UserWarning, match=r"tasks\.math500: left out, for their gold answers cannot be read: '\]'"):
+        task.draw(Random(0))
     assert {task.draw(Random(seed)).prompt for seed in range(20)} == {"One?"}
     assert task.left_out == 1
 
 
+def test_a_gold_with_a_unit_or_words_stops_nothing(tmp_path):
+    golds = [r"2.75\ \text{USD}", r"(\text{K})", r"\text{B7}_{13}", r"6\ \text{cm}", "x^2+xy", r"\cos^2 u", "r + s + t"]
+    task = benchmark(
+        tmp_path, "math500", [{"problem": f"Which? {n}", "answer": gold_answer} for n, gold_answer in enumerate(golds)]
+    )
+    pairs = [(problem, rf"\boxed{{{answer}}}") for problem in task.problems for answer in (problem.answer, "3x+1", "(")]
+    assert [verdict.reward for verdict in task.verify_many(pairs)] == [1, 0, 0] * len(golds)
+
+
+@pytest.mark.parametrize(
+    ("question", "reward"),
+    [
+        ("What percentage of the boats are red?", 1),
+        ("What is his new win percentage?", 1),
+        ("What is the chance of rain, expressed as a percentage?", 1),
+        ("If 40% of the boats are red, how many are not?", 0),
+        ("If her pay rises by 40 percent, what does she earn?", 0),
+    ],
+)
+def test_a_percent_sign_is_right_where_the_question_asks_for_a_percentage(tmp_path, question, reward):
+    task = benchmark(tmp_path, "gsm8k", [{"question": question, "answer": "So 24.\n#### 24"}])
+    (problem,) = task.problems
+    assert task.verify(problem, r"\boxed{24\%}").reward == reward
+    assert task.verify(problem, r"\boxed{24}").reward == 1
+    assert task.verify(problem, r"\boxed{0.24}").reward == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file", "count"),
+    [("gsm8k", "gsm8k/train.jsonl", 95), ("gsm8k", "gsm8k/test.jsonl", 12), ("aime24", "aime24/test.jsonl", 0)],
+)
+def test_how_many_questions_ask_for_a_percentage(benchmarks, name, file, count):
+    problems = get_task(name, path=str(benchmarks / file)).problems
+    assert sum(gold(problem).in_percent for problem in problems) == count
+
+
 def test_a_file_without_a_gold_answer_is_refused(tmp_path):
     task = benchmark(tmp_path, "math500", [{"problem": "Nonsense?", "answer": "]"}])
-    with pytest.raises(ValueError, match=r"tasks\.math500: none of its 1 rows has a gold answer"):
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match=r"tasks\.math500: none of its 1 rows has a gold answer"),
+    ):
         draw_problems(task, (0, 100), 1, seed=0)
 
 

@@ -64,12 +64,40 @@ def test_code(tmp_path):
         ("code", b'{"program": "x", "tests": [{"stdin": "x"}]}', "line 1: a test is neither"),
     ],
 )
-def test_bad_files_get_one_line_and_no_verdicts(tmp_path, kind, raw, complaint):
-    code, verdicts, errors = run(kind, tmp_path, raw=raw)
+def test_a_bad_row_says_what_is_wrong_with_it(tmp_path, kind, raw, complaint):
+    code, (verdict,), errors = run(kind, tmp_path, raw=raw)
     assert code == 1
-    assert verdicts == []
-    assert complaint in errors
-    assert len(errors.strip().splitlines()) == 1
+    assert verdict["status"] == ("bad_gold" if "cannot be read" in complaint else "bad_row")
+    assert verdict["score"] == 0
+    assert complaint in verdict["reason"]
+    assert errors.strip() == "oneshot.verifiers: 1 of 1 rows could not be judged"
+
+
+def test_good_rows_beside_bad_ones_are_judged(tmp_path):
+    right = r'{"gold": "7", "completion": "\\boxed{7}"}'
+    rows = [
+        right,
+        "{",
+        r'{"gold": "]", "completion": "\\boxed{7}"}',
+        '{"gold": "7"}',
+        right.replace("{7}", "{x+8}"),
+        right,
+    ]
+    code, verdicts, _ = run("math", tmp_path, raw="\n".join(rows).encode())
+    assert code == 1
+    statuses = [verdict["status"] for verdict in verdicts]
+    assert statuses == ["correct", "bad_row", "bad_gold", "bad_row", "wrong", "correct"]
+
+
+def test_a_percentage_that_the_question_asks_for(tmp_path):
+    row = {"gold": "60", "completion": r"\boxed{60\%}"}
+    _, verdicts, _ = run("math", tmp_path, row, {**row, "in_percent": True})
+    assert [verdict["score"] for verdict in verdicts] == [0, 1]
+
+
+def test_a_worker_replaced_at_the_end_leaves_no_word(tmp_path):
+    code, verdicts, errors = run("math", tmp_path, {"gold": "70", "completion": r"\boxed{9^{9^{9^{9}}}}"})
+    assert (code, errors, [verdict["status"] for verdict in verdicts]) == (0, "", ["timeout"])
 
 
 def test_a_missing_file(tmp_path):

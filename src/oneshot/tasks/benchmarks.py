@@ -7,6 +7,7 @@ travel in a problem's `answer` and are only ever compared on the trusted side.
 
 import ast
 import base64
+import gzip
 import io
 import json
 import pickle
@@ -23,6 +24,11 @@ from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
 
 MAX_TESTS_BYTES = 1 << 30
 """Unpacked private tests of one LiveCodeBench problem: far above the largest, far below a zip bomb."""
+MAX_FIRST_LINE = 1 << 20
+NOT_EVALPLUS = (
+    "MBPP+ in EvalPlus's own form, which holds inputs and no results; "
+    "give it in the form of the hub (evalplus/mbppplus, or MbppPlus-OriginFmt.jsonl.gz)"
+)
 LIVECODEBENCH_PRELUDE = """
 from typing import *
 from string import *
@@ -99,11 +105,24 @@ def _read(name: str, benchmark: Benchmark, number: int, row: dict) -> Problem:
 
 def _local_rows(path: str | Path) -> Iterator[dict]:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing: give the path of a local copy of the benchmark")
+    if b'"plus_input"' in _first_line(path):
+        raise ValueError(f"{path}: {NOT_EVALPLUS}")
     kind = "parquet" if str(path).endswith(".parquet") else "json"
-    return iter(load_dataset(kind, data_files=str(path), split="train"))
+    try:
+        return iter(load_dataset(kind, data_files=str(path), split="train"))
+    except (DatasetGenerationError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a table of rows: {error.__cause__ or error}") from error
+
+
+def _first_line(path: str | Path) -> bytes:
+    with open(path, "rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    with (gzip.open if zipped else open)(path, "rb") as lines:
+        return lines.readline(MAX_FIRST_LINE)
 
 
 def _hub_rows(benchmark: Benchmark, revision: str) -> Iterator[dict]:

@@ -1,21 +1,25 @@
 """Try a verifier on a file: `python -m oneshot.verifiers math FILE.jsonl`, or `code` in place of `math`.
 
-    math   rows {"gold", "completion"}; the answer is in the last \\boxed{}
+    math   rows {"gold", "completion"}; the answer is in the last \\boxed{}; {"in_percent": true} where the question
+           asks for a percentage
     code   rows {"program", "tests": [{"stdin", "stdout"} or {"call", "args", "expected"}, …]}
 
-Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged.
+Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged. A row
+that cannot be judged gets the status bad_row or bad_gold, score 0 and a reason; the others are judged, and the exit
+code is 1.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from oneshot.sandbox import Limits, Sandbox, SandboxError, SandboxUnavailable
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.code import CodeVerifier, ProgramTest
-from oneshot.verifiers.math import MathVerifier
+from oneshot.verifiers.math import Gold, MathVerifier
 
 
 def main() -> None:
@@ -29,34 +33,88 @@ def main() -> None:
     chosen = parser.parse_args()
     judge = {"math": judge_math, "code": judge_code}[chosen.kind]
     try:
-        rows = list(read_rows(chosen.file, {"math": ("gold", "completion"), "code": ("program", "tests")}[chosen.kind]))
-        for verdict in judge(chosen.file, rows, chosen.workers, chosen.cpu_seconds):
-            print(json.dumps({"status": verdict.status, "score": verdict.reward}), flush=True)
+        rows = list(read_rows(chosen.file, chosen.kind))
+        judged = judge(
+            chosen.file, [row for row in rows if not isinstance(row, Fault)], chosen.workers, chosen.cpu_seconds
+        )
+        faults = sum(report(row if isinstance(row, Fault) else next(judged)) for row in rows)
+        next(judged, None)  # for what it closes behind the last row
+        if faults:
+            sys.exit(f"oneshot.verifiers: {faults} of {len(rows)} rows could not be judged")
     except (OSError, ValueError, SandboxUnavailable, SandboxError) as error:
         sys.exit(f"oneshot.verifiers: {error}")
 
 
-def read_rows(path: Path, keys: tuple[str, str]) -> Iterator[dict]:
-    """The rows of a JSON-lines file; ValueError naming the line that is none."""
+@dataclass(frozen=True)
+class Fault:
+    """A row that cannot be judged, and why."""
+
+    reason: str
+    status: str = "bad_row"
+
+
+def report(found: Verdict | Fault) -> bool:
+    """Prints what was found about one row; True if it could not be judged."""
+    if isinstance(found, Fault):
+        line = {"status": found.status, "score": 0.0, "reason": found.reason}
+    else:
+        line = {"status": found.status, "score": found.reward}
+    print(json.dumps(line), flush=True)
+    return isinstance(found, Fault)
+
+
+def read_rows(path: Path, kind: str) -> Iterator[dict | Fault]:
+    """The rows of a JSON-lines file, each with its line; a Fault that names the line for what is no row."""
+    check = {"math": check_math, "code": check_code}[kind]
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
             row = json.loads(line.decode())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(row, dict) or not all(key in row for key in keys) or not isinstance(row[keys[0]], str):
-            raise ValueError(f"{path}, line {number}: expected an object with '{keys[0]}' (text) and '{keys[1]}'")
-        yield {**row, "line": number}
+            yield Fault(f"{where}: not JSON ({error})")
+            continue
+        try:
+            check(row, where)
+        except ValueError as error:
+            yield Fault(str(error))
+        else:
+            yield {**row, "line": number}
 
 
-def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:
+def check_math(row: object, where: str) -> None:
+    """ValueError unless a row holds a gold answer and a completion."""
+    _check_keys(row, "gold", "completion", where)
+    if not isinstance(row["completion"], str):
+        raise ValueError(f"{where}: 'completion' is not text")
+
+
+def check_code(row: object, where: str) -> None:
+    """ValueError unless a row holds a program and tests that can be read."""
+    _check_keys(row, "program", "tests", where)
+    read_tests(row["tests"], where)
+
+
+def _check_keys(row: object, text: str, other: str, where: str) -> None:
+    if not isinstance(row, dict) or not {text, other} <= row.keys() or not isinstance(row[text], str):
+        raise ValueError(f"{where}: expected an object with '{text}' (text) and '{other}'")
+
+
+def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict | Fault]:
     with MathVerifier(workers, cpu_seconds) as verifier:
+        unreadable = set(verifier.unreadable({row["gold"] for row in rows}))
+        pairs = [
+            (Gold(row["gold"], row.get("in_percent") is True), row["completion"])
+            for row in rows
+            if row["gold"] not in unreadable
+        ]
+        verdicts = iter(verifier.verify_many(pairs))
         for row in rows:
-            if not isinstance(row["completion"], str):
-                raise ValueError(f"{path}, line {row['line']}: 'completion' is not text")
-        verifier.check_golds({row["gold"]: f"{path}, line {row['line']}" for row in reversed(rows)})
-        yield from verifier.verify_many((row["gold"], row["completion"]) for row in rows)
+            if row["gold"] in unreadable:
+                yield Fault(f"{path}, line {row['line']}: gold answer {row['gold']!r} cannot be read", "bad_gold")
+            else:
+                yield next(verdicts)
 
 
 def judge_code(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:

@@ -1,31 +1,47 @@
 r"""Mathematical answers: strict extraction, then text, then plain numbers, then computer algebra in a killable process.
 
-math-verify decides equality where `boxed.settle` cannot. It runs in worker processes kept alive between calls, each
-comparison under a limit on CPU time (so that the load of the machine changes no verdict), with a generous deadline
-on the clock behind it; a worker that overruns either is killed and replaced. Only a word comes back from a worker:
-printing a parsed answer can itself take for ever.
+`comparing.settle` decides what needs no algebra; `algebra` decides the rest. It runs in worker processes kept alive
+between calls, each comparison under a limit on CPU time (so that the load of the machine changes no verdict), with a
+generous deadline on the clock behind it; a worker that overruns either is killed and replaced. Only a word comes back
+from a worker: printing a parsed answer can itself take for ever.
 """
 
+import contextlib
 import functools
-import logging
 import multiprocessing
 import resource
 import signal
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as DeadlineExceeded
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 
 from pebble import ProcessExpired, ProcessPool
 
 from oneshot.verifiers import Status, Verdict
-from oneshot.verifiers.boxed import final_answers, settle, tidy
+from oneshot.verifiers.boxed import final_answers
+from oneshot.verifiers.comparing import number, parts_of, read_gold, same_answer, settle
 
 MEMORY_BYTES = 3 << 30
 TASKS_BEFORE_RENEWAL = 2000
+STARTING_SECONDS = 30
+BAD_GOLD = "bad gold"
 
 
 class BadGold(ValueError):
     """A gold answer that cannot be read: the problem is at fault, not the completion."""
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A gold answer with what the question says about it."""
+
+    text: str
+    in_percent: bool = False
+    """The question asks for a percentage: `60\\%` then says the same as the gold answer 60."""
 
 
 class MathVerifier:
@@ -33,12 +49,14 @@ class MathVerifier:
 
     def __init__(self, num_workers: int = 2, cpu_seconds: float = 5.0, wall_seconds: float = 60.0):
         self.wall_seconds = wall_seconds
+        self._num_workers, self._in_use = num_workers, False
+        context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(
             num_workers,
             max_tasks=TASKS_BEFORE_RENEWAL,
             initializer=_start_worker,
-            initargs=(cpu_seconds,),
-            context=multiprocessing.get_context("spawn"),
+            initargs=(cpu_seconds, context.Barrier(num_workers)),
+            context=context,
         )
 
     def __enter__(self) -> "MathVerifier":
@@ -48,28 +66,39 @@ class MathVerifier:
         self.close()
 
     def close(self) -> None:
+        """Ends the workers, once all of them are up: one that is starting would miss the pool that it is to join."""
+        meeting = [self._pool.schedule(_meet) for _ in range(self._num_workers if self._in_use else 0)]
+        deadline = time.monotonic() + STARTING_SECONDS
+        for future in meeting:
+            with contextlib.suppress(threading.BrokenBarrierError, ProcessExpired, DeadlineExceeded):
+                future.result(max(0.0, deadline - time.monotonic()))
         self._pool.stop()
         self._pool.join()
 
-    def verify(self, gold: str, completion: str) -> Verdict:
+    def verify(self, gold: str | Gold, completion: str) -> Verdict:
         return self.verify_many([(gold, completion)])[0]
 
-    def verify_many(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
-        """The verdict on every (gold, completion). BadGold if a gold answer needed for one cannot be read."""
-        waiting = [[self._begin(gold, answer) for answer in final_answers(completion)] for gold, completion in pairs]
+    def verify_many(self, pairs: Iterable[tuple[str | Gold, str]]) -> list[Verdict]:
+        """The verdict on every (gold, completion). BadGold if a gold answer needed for one cannot be read.
+
+        Past `check_golds`, no completion raises.
+        """
+        waiting = [self._begin(_gold(gold), final_answers(completion)) for gold, completion in pairs]
         return [Verdict(self._judge(answers)) for answers in waiting]
 
     def check_golds(self, golds: dict[str, str]) -> None:
         """BadGold unless every gold answer can be read; golds -> where they are from, to be told if not."""
-        texts = {gold: tidy(gold) for gold in golds}
-        parsing = {gold: self._schedule(text, text) for gold, text in texts.items()}
-        for gold, future in parsing.items():
-            try:
-                readable = self._finish(texts[gold], texts[gold], future) is Status.CORRECT
-            except BadGold:
-                readable = False
-            if not readable:
-                raise BadGold(f"{golds[gold]}: gold answer {gold!r} cannot be read")
+        for gold in self.unreadable(golds):
+            raise BadGold(f"{golds[gold]}: gold answer {gold!r} cannot be read")
+
+    def unreadable(self, golds: Iterable[str]) -> list[str]:
+        """The gold answers that cannot be compared with anything: checked in the form in which they will be."""
+        checking = {gold: None if is_plain(gold) else self._schedule(is_readable, gold) for gold in golds}
+        return [
+            gold
+            for gold, future in checking.items()
+            if future and self._outcome((is_readable, gold), future) != Status.CORRECT
+        ]
 
     def _judge(self, answers: list) -> Status:
         """Correct if all answers given together are; else what the first that is not came to."""
@@ -78,77 +107,109 @@ class MathVerifier:
         statuses = [entry if isinstance(entry, Status) else self._finish(*entry) for entry in answers]
         return next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
 
-    def _begin(self, gold: str, answer: str) -> "Status | tuple[str, str, Future]":
-        settled = settle(gold, answer)
-        if isinstance(settled, bool):
+    def _begin(self, gold: Gold, answers: list[str]) -> list:
+        return [self._settle(gold, answer) for answer in _together(gold, answers)]
+
+    def _settle(self, gold: Gold, answer: str) -> "Status | tuple[tuple, Future]":
+        settled = settle(gold.text, answer, gold.in_percent)
+        if settled is not None:
             return Status.CORRECT if settled else Status.WRONG
-        return (*settled, self._schedule(*settled))
+        task = (compare, gold.text, answer, gold.in_percent)
+        return task, self._schedule(*task)
 
-    def _schedule(self, gold: str, answer: str) -> Future:
-        return self._pool.schedule(compare, args=(gold, answer), timeout=self.wall_seconds)
+    def _schedule(self, function: Callable[..., str], *args: str | bool) -> Future:
+        self._in_use = True
+        return self._pool.schedule(limited, args=(function, *args), timeout=self.wall_seconds)
 
-    def _finish(self, gold: str, answer: str, future: Future, tries_left: int = 1) -> Status:
+    def _finish(self, task: tuple, future: Future) -> Status:
+        found = self._outcome(task, future)
+        if found == BAD_GOLD:
+            raise BadGold(f"gold answer {task[1]!r} cannot be read")
+        return Status(found)
+
+    def _outcome(self, task: tuple, future: Future, tries_left: int = 1) -> str:
         try:
-            found = future.result()
+            return future.result()
         except ProcessExpired as error:
             return Status.TIMEOUT if error.exitcode == -signal.SIGPROF else Status.MEMORY
         except DeadlineExceeded:  # by the clock: perhaps only the machine was busy
-            return self._finish(gold, answer, self._schedule(gold, answer), 0) if tries_left else Status.TIMEOUT
-        if found == "bad gold":
-            raise BadGold(f"gold answer {gold!r} cannot be read")
-        return Status(found)
+            return self._outcome(task, self._schedule(*task), 0) if tries_left else Status.TIMEOUT
 
 
-def _start_worker(cpu_seconds: float) -> None:
+def _gold(gold: str | Gold) -> Gold:
+    return gold if isinstance(gold, Gold) else Gold(gold)
+
+
+def _together(gold: Gold, answers: list[str]) -> list[str]:
+    """Answers in boxes of their own are one list where the gold answer is a list of as many."""
+    if len(answers) > 1:
+        expected, *given = (read_gold(text) for text in (gold.text, *answers))
+        lists = [answer.kind in ("list", "sequence") for answer in (expected, *given)]
+        if lists == [True] + [False] * len(expected.items) and len(answers) == len(expected.items):
+            return [", ".join(answers)]
+    return answers
+
+
+def is_plain(gold: str) -> bool:
+    """A gold answer that needs no algebra to be read: a rational number, with a unit perhaps, or a letter."""
+    answer = read_gold(gold)
+    return answer.kind in ("letter", "base") or (answer.kind == "value" and number(answer.text) is not None)
+
+
+def _start_worker(cpu_seconds: float, all_up: Barrier) -> None:
     """In the worker: a limit on memory, and the CPU time a comparison may take."""
-    global CPU_SECONDS
-    CPU_SECONDS = cpu_seconds
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that the timeouts are ours
+    global CPU_SECONDS, ALL_UP
+    CPU_SECONDS, ALL_UP = cpu_seconds, all_up
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    compare("1", "x")  # imports and warms the parser outside any limit
+    compare("x^2+1", "1+x^{2}")  # imports and warms the parser outside any limit
 
 
 CPU_SECONDS = 5.0
+ALL_UP: Barrier | None = None
 
 
-def compare(gold: str, answer: str) -> str:
-    """`correct`, `wrong`, `unparsable` or `bad gold`. SIGPROF ends the process, even inside one huge product."""
+def _meet() -> None:
+    """In the worker: wait until every other one is here. Each takes part once, for it waits."""
+    ALL_UP.wait(STARTING_SECONDS)
+
+
+def limited(function: Callable[..., str], *args: str | bool) -> str:
+    """In the worker, what `function` finds. SIGPROF ends the process, even inside one huge product."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
-        expected = parse_gold(gold)
-        if not expected:
-            return "bad gold"
-        return _compare(expected, answer)
+        return function(*args)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _compare(expected: list, answer: str) -> str:
-    from math_verify import verify
+def compare(gold: str, answer: str, in_percent: bool = False) -> str:
+    """`correct`, `wrong`, `unparsable`, `memory` or `bad gold`."""
+    from oneshot.verifiers.algebra import Unreadable, same_by_algebra
 
+    if is_readable(gold) == BAD_GOLD:
+        return BAD_GOLD
     try:
-        given = _parse(answer)
-        if not given:
-            return "unparsable"
-        same = verify(expected, given, timeout_seconds=None, allow_set_relation_comp=True)
+        return Status.CORRECT if same_answer(gold, answer, same_by_algebra, in_percent) else Status.WRONG
+    except Unreadable:
+        return Status.UNPARSABLE
     except MemoryError:
-        return "memory"
+        return Status.MEMORY
     except Exception:  # a model wrote it: whatever algebra makes of it, it is not the answer
-        return "wrong"
-    return "correct" if same else "wrong"
+        return Status.WRONG
 
 
 @functools.lru_cache(maxsize=10_000)
-def parse_gold(gold: str) -> list:
-    """The parsed gold answer; empty unless it is a mathematical object or plain words."""
-    parsed = _parse(gold)
-    readable = any(not isinstance(entry, str) for entry in parsed) or gold.replace(" ", "").isalpha()
-    return parsed if readable or r"\text" in gold else []
+def is_readable(gold: str) -> str:
+    """`correct` if every part of a gold answer is words or can be read as mathematics, else `bad gold`."""
+    from oneshot.verifiers.algebra import parse
 
-
-def _parse(text: str) -> list:
-    from math_verify import LatexExtractionConfig, parse
-
-    config = LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
-    return parse(rf"\boxed{{{text}}}", extraction_config=[config], parsing_timeout=None)
+    answer = read_gold(gold)
+    words = answer.kind != "words" or any(character.isalnum() for character in answer.text)
+    try:
+        readable = answer.kind != "nothing" and words and all(parse(part) is not None for part in parts_of(answer))
+    except MemoryError:
+        raise
+    except Exception:  # too much for the algebra: it could not be compared either
+        readable = False
+    return Status.CORRECT if readable else BAD_GOLD
