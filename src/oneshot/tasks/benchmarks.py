@@ -20,26 +20,10 @@ from typing import Any
 from oneshot.tasks import Problem
 from oneshot.verifiers.boxed import final_answers
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
+from oneshot.verifiers.preludes import LIVECODEBENCH_PRELUDE
 
 MAX_TESTS_BYTES = 1 << 30
 """Unpacked private tests of one LiveCodeBench problem: far above the largest, far below a zip bomb."""
-LIVECODEBENCH_PRELUDE = """
-from typing import *
-from string import *
-from re import *
-from collections import *
-from heapq import *
-from bisect import *
-from copy import *
-from math import *
-from random import *
-from statistics import *
-from itertools import *
-from functools import *
-from operator import *
-import sys, math, collections, heapq, bisect, itertools, functools, re, string, random, copy, operator
-"""
-"""What LiveCodeBench puts before every program; LeetCode's starter code counts on it."""
 
 
 class BadRow(ValueError):

@@ -10,12 +10,17 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from oneshot.sandbox import Limits, Sandbox, SandboxError, SandboxUnavailable
+from oneshot.sandbox import PACKAGES, Limits, Sandbox, SandboxError, SandboxUnavailable
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.code import CodeVerifier, ProgramTest
 from oneshot.verifiers.math import MathVerifier
+from oneshot.verifiers.preludes import PRELUDES
+
+PRELUDE_HELP = "names put before programs (default auto: LiveCodeBench's before a class Solution that is called)"
+TOLERANCE_HELP = "by how much a printed number with a decimal point may differ, absolutely or relatively (default 0)"
 
 
 def main() -> None:
@@ -26,8 +31,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--cpu-seconds", type=float, default=5.0, help="limit a comparison or a test (default 5)")
+    parser.add_argument("--prelude", choices=["auto", *PRELUDES], default="auto", help=PRELUDE_HELP)
+    parser.add_argument("--float-tolerance", type=float, default=0.0, help=TOLERANCE_HELP)
     chosen = parser.parse_args()
-    judge = {"math": judge_math, "code": judge_code}[chosen.kind]
+    judged_so = {"prelude": chosen.prelude, "tolerance": chosen.float_tolerance}
+    judge = {"math": judge_math, "code": partial(judge_code, **judged_so)}[chosen.kind]
     try:
         rows = list(read_rows(chosen.file, {"math": ("gold", "completion"), "code": ("program", "tests")}[chosen.kind]))
         for verdict in judge(chosen.file, rows, chosen.workers, chosen.cpu_seconds):
@@ -59,21 +67,24 @@ def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -
         yield from verifier.verify_many((row["gold"], row["completion"]) for row in rows)
 
 
-def judge_code(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:
+def judge_code(
+    path: Path, rows: list[dict], workers: int, cpu_seconds: float, *, prelude: str, tolerance: float
+) -> Iterator[Verdict]:
+    """Programs may import numpy and sortedcontainers where this host has them, as with most judges."""
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=3 * cpu_seconds + 10)
-    tests = [read_tests(row["tests"], f"{path}, line {row['line']}") for row in rows]
-    with Sandbox(workers, limits=limits) as sandbox:
-        verify = CodeVerifier(sandbox).verify
+    tests = [read_tests(row["tests"], f"{path}, line {row['line']}", tolerance) for row in rows]
+    with Sandbox(workers, limits=limits, packages=PACKAGES) as sandbox:
+        verify = CodeVerifier(sandbox, prelude=prelude).verify
         yield from sandbox.map(lambda pair: verify(pair[0]["program"], pair[1]), zip(rows, tests, strict=True))
 
 
-def read_tests(tests: list[dict], where: str) -> list[ProgramTest]:
-    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too."""
+def read_tests(tests: list[dict], where: str, tolerance: float = 0.0) -> list[ProgramTest]:
+    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too, keys for numbers."""
     read = []
     for test in tests if isinstance(tests, list) else ():
         match test:
             case {"stdin": str(stdin), "stdout": str(expected)}:
-                read.append(ProgramTest(expected, stdin=stdin))
+                read.append(ProgramTest(expected, stdin=stdin, printed_tolerance=tolerance))
             case {"call": str(call), "args": list(args), "expected": expected}:
                 read.append(ProgramTest(expected, call=call, args=tuple(args), tuples_are_lists=True))
             case _:
