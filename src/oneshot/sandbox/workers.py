@@ -10,21 +10,11 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from oneshot.sandbox.confinement import Confinement, SandboxUnavailable, confinement
-from oneshot.sandbox.frames import (
-    ERROR,
-    FRAME,
-    HEADER,
-    LOADED,
-    MEMORY,
-    MISSING,
-    OUTPUT,
-    READY,
-    REPORT,
-    TOO_LONG,
-)
+from oneshot.sandbox.frames import HEADER, REPORT
+from oneshot.sandbox.reports import Report, as_program, read_report
 
 MAX_PART_BYTES = 65 << 20
 ATTEMPTS = 3
@@ -43,23 +33,7 @@ class Limits:
     wall_seconds: float = 20.0
     memory_bytes: int = 1 << 30
     """Of address space, as stacks not yet used count too."""
-    output_bytes: int = 16 << 20
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of one child: its answers by test index (kind, payload), and its end."""
-
-    end: str
-    """exit, timeout, or protocol (it sent what is no frame)."""
-    code: int
-    """Exit code; minus the signal where one ended it."""
-    cpu_seconds: float
-    loaded: bool
-    """The program itself ran to its end, and functions could be called."""
-    printed: bytes
-    """What stood on standard output when it ended; nothing where functions were called."""
-    answers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    output_bytes: int = 8 << 20
 
 
 class Zygote:
@@ -111,39 +85,6 @@ class Zygote:
                 raise ConnectionError("the zygote has died")
             content += chunk
         return bytes(content)
-
-
-def read_report(verdict: dict, frames: bytes, printed: bytes, num_tests: int) -> Report:
-    """Frames in their order, one a test; whatever is malformed makes the end `protocol` and is dropped."""
-    answers, loaded, offset, end = [], False, 0, verdict["end"]
-    while offset < len(frames):
-        header = frames[offset : offset + FRAME.size]
-        size, index, kind = FRAME.unpack(header) if len(header) == FRAME.size else (-1, 0, b"")
-        payload = frames[offset + FRAME.size : offset + FRAME.size + size]
-        if size < 0 or len(payload) < size or (kind not in (READY, LOADED) and index != len(answers)):
-            end = "protocol"
-            break
-        offset += FRAME.size + size
-        loaded |= kind == LOADED
-        if kind not in (READY, LOADED):
-            answers.append((kind, payload))
-    if len(answers) > num_tests:
-        end, answers = "protocol", answers[:num_tests]
-    return Report(end, verdict["code"], verdict["cpu_seconds"], loaded, printed, answers)
-
-
-def as_program(report: Report, output_bytes: int) -> Report:
-    """The report on a program that reads and prints: its answer is what it printed, if it ended well.
-
-    A child of this kind sends frames for failures only; another frame is forged.
-    """
-    if any(kind not in (ERROR, MEMORY, MISSING) for kind, _ in report.answers):
-        return replace(report, end="protocol", answers=[])
-    if len(report.printed) >= output_bytes:
-        return replace(report, answers=[(TOO_LONG, b"")])
-    if report.end == "exit" and report.code == 0 and not report.answers:
-        return replace(report, answers=[(OUTPUT, report.printed)])
-    return report
 
 
 class Sandbox:

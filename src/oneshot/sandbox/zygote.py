@@ -19,6 +19,7 @@ import site
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 from oneshot.sandbox import programs
 from oneshot.sandbox.frames import (
@@ -47,12 +48,12 @@ def main() -> None:
     load_packages(settings["packages"])
     site.setquit()
     null = os.open("/dev/null", os.O_RDWR)
-    syscall_filter = base64.b64decode(settings["filter"])
+    load_filter = filter_loader(base64.b64decode(settings["filter"]))
     for name in [name for name in sys.modules if name.startswith("oneshot.")]:
         del sys.modules[name]
     gc.freeze()
     while header := read_exactly(0, HEADER.size):
-        report, frames, printed = run(HEADER.unpack(header), null, settings["stdin"], syscall_filter)
+        report, frames, printed = run(HEADER.unpack(header), null, settings["stdin"], load_filter)
         verdict = json.dumps(report).encode()
         write_all(1, REPORT.pack(len(verdict), len(frames), len(printed)) + verdict + frames + printed)
 
@@ -82,7 +83,7 @@ def load_packages(folders: dict[str, str]) -> None:
         sys.modules["numpy"].random.seed(0)  # as `random` is: a program run twice draws the same
 
 
-def run(header: tuple, null: int, stdin_path: str, syscall_filter: bytes) -> tuple[dict, bytes, bytes]:
+def run(header: tuple, null: int, stdin_path: str, load_filter: Callable[[], None]) -> tuple[dict, bytes, bytes]:
     """One child from fork to grave: a verdict on the process, its frames, what it printed."""
     length, num_tests, cpu_limit, wall_limit, memory_limit, output_limit = header
     results, results_end = os.pipe()
@@ -92,7 +93,7 @@ def run(header: tuple, null: int, stdin_path: str, syscall_filter: bytes) -> tup
         try:
             request = json.loads(read_exactly(0, length))
             arrange_descriptors(request, stdin_path, null, printed, results_end)
-            lock(memory_limit, output_limit, syscall_filter)
+            lock(memory_limit, output_limit, load_filter)
             live(request, output_limit)
         finally:
             os._exit(70)  # whatever happens, a child never returns into the loop
@@ -156,19 +157,19 @@ def arrange_descriptors(request: dict, stdin_path: str, null: int, printed: int,
 
 def input_file(content: bytes, path: str) -> int:
     """A descriptor of a file with this content: at `path`, overwriting what the last program read, or in memory."""
-    writable = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o444) if path else os.memfd_create("stdin")
+    writable = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600) if path else os.memfd_create("stdin")
     write_all(writable, content)
     os.lseek(writable, 0, os.SEEK_SET)
     return os.open(path, os.O_RDONLY) if path else writable
 
 
-def lock(memory_limit: int, output_limit: int, syscall_filter: bytes) -> None:
+def lock(memory_limit: int, output_limit: int, load_filter: Callable[[], None]) -> None:
     """The doors close, the limits hold; the program's time begins."""
     send(0, READY)
     random.seed(0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     set_limits(memory_limit, output_limit)
-    load_filter(syscall_filter)
+    load_filter()
 
 
 def set_limits(memory_limit: int, output_limit: int) -> None:
@@ -184,21 +185,31 @@ def set_limits(memory_limit: int, output_limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
 
 
-def load_filter(program: bytes) -> None:
-    """Die with the zygote, gain no privileges, then the seccomp filter (compiled by libseccomp on the near side)."""
+class Program(ctypes.Structure):
+    """struct sock_fprog: a seccomp filter as the kernel takes it."""
 
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
-    libc = ctypes.CDLL(None, use_errno=True)
+
+def filter_loader(program: bytes) -> Callable[[], None]:
+    """What loads the filter (compiled by libseccomp on the near side), made ready before the fork.
+
+    It lets the process die with the zygote and gain no privileges, and only then filters.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
     compiled = Program(len(program) // 8, program)
-    for option, *values in (
-        (PR_SET_PDEATHSIG, signal.SIGKILL, 0),
-        (PR_SET_NO_NEW_PRIVS, 1, 0),
-        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(compiled)),
-    ):
-        if libc.prctl(option, *values, 0, 0):
-            raise OSError(ctypes.get_errno(), f"prctl {option}")
+    calls = (
+        (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+        (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(compiled), 0, 0),
+    )
+
+    def load() -> None:
+        for arguments in calls:
+            if prctl(*arguments):
+                raise OSError(ctypes.get_errno(), f"prctl {arguments[0]}")
+
+    return load
 
 
 def live(request: dict, output_limit: int) -> None:

@@ -2,6 +2,7 @@
 
     math   rows {"gold", "completion"}; the answer is in the last \\boxed{}
     code   rows {"program", "tests": [{"stdin", "stdout"} or {"call", "args", "expected"}, …]}
+           (an expected list stands for a tuple too, an expected key "0" for the whole number 0)
 
 Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged.
 """

@@ -13,7 +13,8 @@ MAX_CHARACTERS = 1_000_000
 OPENING = re.compile(r"^(?P<before>[^`~]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)$")
 MARKS = re.compile(r"(?:[\s>*+\-.)0-9]|</?\w+>)*")
 """What may stand before any fence: list marks, quotation marks, tags. Words may stand before one tagged as Python."""
-TAG = re.compile(r"</?\w+>")
+TAG = re.compile(r"</?\w+>|<[|｜][^<>]*[|｜]>")
+"""A tag, or a token that ends a turn."""
 PYTHON = re.compile(r"\{?\.?(?:python|py|pypy)(?![a-z])|\S+\.py$", re.IGNORECASE)
 STATEMENT = re.compile(
     r"^[ \t]*(?:import|from|def|class|for|while|if|print|return|@)\b|\w\(|[^=!<>]=[^=]", re.MULTILINE
