@@ -95,6 +95,19 @@ PRINTING = [
         "correct",
         "by number",
     ),
+    ("print(sum(map(int, open('/proc/self/fd/0'))))", SUM, "correct", "and by number of this process"),
+    (
+        "import sys\nassert (sys.stdin.mode, sys.stdout.mode) == ('r', 'w')\n" + READ + "print(a + b)",
+        SUM,
+        "correct",
+        "streams have a mode, which templates ask for",
+    ),
+    (
+        READ + "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.detach())\nprint(a + b)",
+        SUM,
+        "correct",
+        "a buffer taken away",
+    ),
     # a process of its own
     (
         READ + "import string\nprint(a + b if not hasattr(string, 'x') else 0)\nstring.x = 1",
@@ -221,6 +234,7 @@ COMPLETIONS = [
     ("```python\nprint(1)\n```\n```python\nprint(0", PROGRAM),
     ('```python\ns = """\n```\n"""\nprint(1)\n```', 's = """\n```\n"""\nprint(1)\n'),
     ("```python\n# not '''\nprint(1)\n```\nSo `x`.", "# not '''\nprint(1)\n"),
+    ("```python\nprint(1)\n```\n```python\n\n```", PROGRAM),
     ("Use ```x``` here.\n```python\nprint(1)\n```", PROGRAM),
     ("```json\n{}\n```", None),
 ]

@@ -125,7 +125,9 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
             command += ["--tmpfs", installed]
     for path in _with_libraries(packages):
         command += ["--ro-bind-try", path, path]
-    command += ["--tmpfs", "/dev", "--dev-bind", "/dev/null", "/dev/null", "--symlink", STDIN_PATH, "/dev/fd/0"]
+    command += ["--tmpfs", "/dev", "--dev-bind", "/dev/null", "/dev/null"]
+    for name in ("/dev/fd/0", "/proc/self/fd/0"):
+        command += ["--symlink", STDIN_PATH, name]
     return [*command, "--remount-ro", "/", "--"]
 
 

@@ -48,7 +48,8 @@ def finish(code: int) -> int:
     sys.stdin, sys.stdout = sys.__stdin__, sys.__stdout__
     sys.modules.pop("__main__", None)
     quietly(gc.collect)
-    return code if flush() and flushed else 120
+    quietly(flush)
+    return code if flushed else 120
 
 
 def quietly(function) -> None:
@@ -74,6 +75,7 @@ def open_streams() -> None:
     writer = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(reader, "utf-8", "surrogateescape")
     sys.stdout = sys.__stdout__ = io.TextIOWrapper(writer, "utf-8", "surrogateescape")
+    sys.stdin.mode, sys.stdout.mode = "r", "w"  # which templates for fast reading and printing ask for
 
 
 def new_module(name: str, **attributes) -> types.ModuleType:

@@ -46,7 +46,8 @@ def main() -> None:
     for module in settings["preload"]:
         __import__(module)
     load_packages(settings["packages"])
-    site.setquit()
+    for put_into_builtins in (site.setquit, site.sethelper, site.setcopyright):  # as for every script
+        put_into_builtins()
     null = os.open("/dev/null", os.O_RDWR)
     load_filter = filter_loader(base64.b64decode(settings["filter"]))
     for name in [name for name in sys.modules if name.startswith("oneshot.")]:

@@ -50,10 +50,11 @@ class Block:
 def extract_program(completion: str) -> str | None:
     """The program of a completion, or None."""
     blocks = closed_blocks(answer_part(completion)[-MAX_CHARACTERS:].replace("\r\n", "\n"))
-    tagged = [block for block in blocks if PYTHON.match(block.info)]
-    bare = [block for block in blocks if not block.info]
-    likely = [block for block in bare if STATEMENT.search(block.text)]
-    return next((found[-1].text for found in (tagged, likely, bare) if found), None)
+    tagged = [block.text for block in blocks if PYTHON.match(block.info)]
+    bare = [block.text for block in blocks if not block.info]
+    likely = list(filter(STATEMENT.search, bare))
+    choices = (list(filter(str.strip, tagged)), likely, bare, tagged)
+    return next((texts[-1] for texts in choices if texts), None)
 
 
 def answer_part(completion: str) -> str:
