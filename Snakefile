@@ -55,9 +55,7 @@ def code(notebook):
 
 def settings(notebook):
     """What the config and the wildcards say to a job, as YAML (in which 1.0e-5 stays a number)."""
-    return lambda wildcards: as_yaml(
-        plan.parameters(notebook, dict(wildcards.items()))
-    )
+    return lambda wildcards: as_yaml(plan.parameters(notebook, dict(wildcards.items())))
 
 
 def as_yaml(parameters):
@@ -260,8 +258,12 @@ use rule notebook as direction with:
     input:
         ancient("notebooks/03_direction.ipynb"),
         policy_path=POLICY + "/model.safetensors",
-        rollouts_paths=expand(rules.sample.output.rollouts, shard=SHARDS, allow_missing=True),
-        gradient_paths=expand(rules.gradient.output.gradient, shard=SHARDS, allow_missing=True),
+        rollouts_paths=expand(
+            rules.sample.output.rollouts, shard=SHARDS, allow_missing=True
+        ),
+        gradient_paths=expand(
+            rules.gradient.output.gradient, shard=SHARDS, allow_missing=True
+        ),
     output:
         direction=ARM + "/direction.safetensors",
         scale=ARM + "/scale.csv",
@@ -306,7 +308,9 @@ use rule notebook as slope with:
         validation_path=PROBLEMS + "/validation.jsonl",
         rollouts_paths=rules.direction.input.rollouts_paths,
         gradient_paths=rules.direction.input.gradient_paths,
-        reward_gradient_paths=expand(rules.gradient.output.reward_gradient, shard=SHARDS, allow_missing=True),
+        reward_gradient_paths=expand(
+            rules.gradient.output.reward_gradient, shard=SHARDS, allow_missing=True
+        ),
     output:
         slope=RUN + "/slope.csv",
     log:
@@ -344,10 +348,14 @@ use rule notebook as baseline with:
 use rule baseline as tuning with:
     input:
         ancient("notebooks/05_tuning.ipynb"),
-        policy_path=POLICY.replace("{policy}", str(config["tuning"]["policy"])) + "/model.safetensors",
-        train_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"])) + "/train.jsonl",
-        validation_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"])) + "/validation.jsonl",
-        acceptance_path=BASE.replace("{policy}", str(config["tuning"]["policy"])) + "/acceptance.csv",
+        policy_path=POLICY.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/model.safetensors",
+        train_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/train.jsonl",
+        validation_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/validation.jsonl",
+        acceptance_path=BASE.replace("{policy}", str(config["tuning"]["policy"]))
+        + "/acceptance.csv",
         rollouts_paths=lambda wildcards: expand(
             rules.sample.output.rollouts,
             shard=SHARDS if plan.uses_batch(wildcards.arm) else [],

@@ -10,8 +10,9 @@ import zlib
 import pytest
 
 from oneshot.sandbox import Limits, Sandbox
-from oneshot.tasks import benchmarks as loaders
-from oneshot.tasks.benchmarks import BadRow, fill_in, load_benchmark, unpack_private_tests
+from oneshot.tasks import livecodebench
+from oneshot.tasks.benchmarks import BadRow, fill_in, load_benchmark, read_integer
+from oneshot.tasks.livecodebench import unpack_private_tests
 from oneshot.verifiers import Status
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests, unpack_tests
 from oneshot.verifiers.math import MathVerifier
@@ -70,7 +71,7 @@ def test_integers_of_every_copy(tmp_path):
         {"question": "d", "answer": "$ 7 $"},
     ]
     assert [problem.answer for problem in load_benchmark("aime24", path=write(tmp_path, *rows[:1]))] == ["25"]
-    assert [loaders.read_integer({k.lower(): v for k, v in row.items()}).answer for row in rows] == [
+    assert [read_integer({k.lower(): v for k, v in row.items()}).answer for row in rows] == [
         "25",
         "73",
         "336",
@@ -136,7 +137,7 @@ def test_private_tests_are_text_or_refused(capsys):
 
 
 def test_a_zip_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(loaders, "MAX_TESTS_BYTES", 1000)
+    monkeypatch.setattr(livecodebench, "MAX_TESTS_BYTES", 1000)
     with pytest.raises(ValueError, match="unpack to more than"):
         unpack_private_tests(pickled("[" + " " * 10_000 + "]"))
 

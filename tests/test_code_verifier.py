@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneshot.sandbox import Limits, Sandbox
+from oneshot.sandbox.encoding import decode, encode
+from oneshot.sandbox.frames import FRAME
 from oneshot.sandbox.workers import read_report
-from oneshot.sandbox.zygote import FRAME, decode, encode
 from oneshot.verifiers import Status
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, extract_program, pack_tests, unpack_tests
 from oneshot.verifiers.values import Malformed, read_value, same_text, same_value
@@ -212,7 +213,7 @@ def test_what_counts_as_the_same_output(expected, actual, same):
         ("", None),
         ("````", None),
         ("```python\n```", ""),
-        ("```python\r\nprint(1)\n```", None),
+        ("```python\r\nprint(1)\n```", "print(1)\n"),
         ("```" * 100_000, None),
         ("```\n" * 100_001, "```\n"[:0]),
     ],

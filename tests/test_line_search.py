@@ -13,13 +13,7 @@ from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import Policy, fingerprint
 from oneshot.steps import line_search
 from oneshot.steps.collapse import flag_collapse
-from oneshot.steps.line_search import (
-    base_step,
-    best_multiple,
-    effective_move,
-    measure_curvature,
-    moved,
-)
+from oneshot.steps.line_search import base_step, best_multiple, effective_move, measure_curvature, moved
 from oneshot.vectors import inner
 
 GRID = [0.5, 1.0, 2.0, 5.0, 10.0]

@@ -6,12 +6,14 @@ import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import hostile
 import pytest
 
-from oneshot.sandbox import Limits, Sandbox, SandboxUnavailable, confinement, workers
+from oneshot import sandbox
+from oneshot.sandbox import PACKAGES, Limits, Sandbox, SandboxUnavailable, confinement, workers
 from oneshot.verifiers import Status
 from oneshot.verifiers.code import CodeVerifier, ProgramTest
 
@@ -90,6 +92,45 @@ def test_the_same_as_an_ordinary_user(backend, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd="/", env={"PYTHONPATH": str(site)}, **ids)
     assert done.returncode == 0, done.stderr
     check(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
+def test_packages_open_nothing_but_themselves(monkeypatch, backend):
+    """The hostile programs again, with numpy to import; that import is the one thing that goes through."""
+    monkeypatch.setattr(sandbox, "Sandbox", partial(Sandbox, packages=PACKAGES))
+    results = hostile.try_all(usable(backend))
+    status, printed = results["import_installed"]
+    assert (status, "ESCAPED" in printed) == ("wrong", True)
+    check(results | {"import_installed": (status, "")})
+
+
+@pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
+def test_one_zygote_serves_many_programs(backend):
+    """None dies of what it is asked to do and is silently replaced; each program reads its own input by any path."""
+    reading = "import os\nprint(open('/dev/stdin').read(), open('/dev/fd/0').read(), os.read(0, 9).decode())"
+    with Sandbox(num_workers=1, backend=usable(backend)) as one:
+        zygotes = set()
+        for index in range(5):
+            text = str(index) * (5 - index)
+            assert one.run({"program": reading, "tests": [{"stdin": text}]}).printed.decode().split() == [text] * 3
+            assert one.run({"program": "def f(x): return x", "tests": [{"call": "f", "args": [1]}]}).answers
+            zygotes.add(one._idle.get())
+            one._idle.put(*zygotes)
+        assert len(zygotes) == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "end"),
+    [("4, 0, b'O') + b'true'", "protocol"), ("4, 0, b'V') + b'true'", "protocol"), ("0, 0, b'R')", "protocol")],
+)
+def test_a_program_cannot_answer_for_itself_nor_win_time_with_frames(frame, end):
+    """What a test on standard input prints is taken from the file itself; frames that are no failures are forged."""
+    write = f"os.write(3, struct.pack('>IIc', {frame})"
+    program = f"import os, struct, time\nfor _ in range(20):\n    {write}\n    time.sleep(0.1)"
+    with Sandbox(num_workers=1, limits=Limits(wall_seconds=0.5)) as one:
+        report = one.run({"program": program, "tests": [{"stdin": ""}]})
+    assert (report.end, report.answers) == (end, [])
 
 
 def test_many_programs_leave_nothing_behind():

@@ -14,16 +14,35 @@ isolating; what none of them does is to run a program in a few milliseconds, hen
 import base64
 import errno
 import functools
+import importlib.util
 import os
+import resource
 import shutil
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PRELOAD = "bisect collections copy datetime decimal fractions functools heapq itertools math operator re string typing"
-"""Modules most programs import: loaded once, before the fork."""
+PRELOAD = """
+    bisect collections copy datetime decimal fractions functools heapq itertools math operator random re statistics
+    string typing
+"""
+"""Modules that most programs or LiveCodeBench's prelude import: loaded once, before the fork."""
+PACKAGES = ("numpy", "sortedcontainers")
+"""Packages that judges have and that programs may be given, where this host has them."""
+STDIN_PATH = "/dev/stdin"
+FAR_SIDE = ("frames", "encoding", "programs", "zygote")
+"""The modules that run inside, in the order in which they import one another."""
+BOOTSTRAP = """
+import sys, types
+for name, text in {texts!r}.items():
+    module = sys.modules["oneshot.sandbox." + name] = types.ModuleType("oneshot.sandbox." + name)
+    exec(compile(text, name + ".py", "exec"), vars(module))
+    vars(sys.modules.setdefault("oneshot.sandbox", types.ModuleType("oneshot.sandbox")))[name] = module
+module.main()
+"""
 
 ALLOWED = """
     read readv pread64 write writev lseek close fstat newfstatat stat lstat statx access faccessat faccessat2
@@ -48,20 +67,22 @@ class Confinement:
     settings: dict
 
 
-def confinement(name: str) -> Confinement:
-    """`bubblewrap` or `landlock`; SandboxUnavailable where a tool of it is missing."""
+def confinement(name: str, packages: Iterable[str] = ()) -> Confinement:
+    """`bubblewrap` or `landlock`, with those of the packages that are here; SandboxUnavailable without its tools."""
     if sys.platform != "linux":
         raise SandboxUnavailable(f"needs Linux (this is {sys.platform})")
     settings = {"filter": base64.b64encode(syscall_filter()).decode(), "preload": PRELOAD.split(), "landlock": False}
+    settings |= {"packages": _folders(packages), "stdin": STDIN_PATH}
     python = [os.path.realpath(sys.executable), "-s", "-S", "-P", "-B", "-c", _zygote_source()]
     if name == "bubblewrap":
-        return Confinement(name, [*_bubblewrap(), *python], settings)
+        return Confinement(name, [*_bubblewrap(settings["packages"]), *python], settings)
     try:
         import sandlock
     except (ImportError, OSError) as error:
         raise SandboxUnavailable(f"sandlock cannot be imported ({error})") from error
     site = str(Path(sandlock.__file__).parents[1])
-    landlock = {"landlock": True, "site": site, "readable": [*_libraries(), "/dev/null"]}
+    readable = [*_libraries(), "/dev/null", *_with_libraries(settings["packages"])]
+    landlock = {"landlock": True, "site": site, "readable": readable, "stdin": ""}
     return Confinement(name, python, settings | landlock)
 
 
@@ -82,23 +103,43 @@ def syscall_filter() -> bytes:
     rules.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, clone_thread, clone_thread))
     rules.add_rule(ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory, where no filter sees them; libc falls back
     rules.add_rule(ALLOW, "prlimit64", Arg(2, EQ, 0))  # asking, not setting
+    rules.add_rule(ALLOW, "prlimit64", Arg(0, EQ, 0), Arg(1, EQ, resource.RLIMIT_STACK))  # memory's limit holds it
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
 
 
-def _bubblewrap() -> list[str]:
-    """An empty read-only root holding the interpreter and its libraries; nobody's rights; no network, no /proc."""
+def _bubblewrap(packages: dict[str, str]) -> list[str]:
+    """An empty read-only root holding the interpreter and its libraries; nobody's rights; no network, no /proc.
+
+    /dev is a file system of the zygote's own, where it puts what a program shall read; no filter lets programs write.
+    """
     command = [_bwrap_path(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--chdir", "/"]
     for path in _libraries():
         command += ["--ro-bind-try", path, path]
     for scheme in ("purelib", "platlib"):
-        packages = sysconfig.get_path(scheme, vars={"base": sys.base_prefix, "platbase": sys.base_prefix})
-        if os.path.isdir(packages):
-            command += ["--tmpfs", packages]
-    return [*command, "--dev-bind", "/dev/null", "/dev/null", "--remount-ro", "/", "--"]
+        installed = sysconfig.get_path(scheme, vars={"base": sys.base_prefix, "platbase": sys.base_prefix})
+        if os.path.isdir(installed):
+            command += ["--tmpfs", installed]
+    for path in _with_libraries(packages):
+        command += ["--ro-bind-try", path, path]
+    command += ["--tmpfs", "/dev", "--dev-bind", "/dev/null", "/dev/null"]
+    for name in ("/dev/fd/0", "/proc/self/fd/0"):
+        command += ["--symlink", STDIN_PATH, name]
+    return [*command, "--remount-ro", "/", "--"]
+
+
+def _folders(packages: Iterable[str]) -> dict[str, str]:
+    """Where those of the packages that are installed lie."""
+    found = {name: importlib.util.find_spec(name) for name in packages}
+    return {name: os.path.dirname(spec.origin) for name, spec in found.items() if spec and spec.origin}
+
+
+def _with_libraries(packages: dict[str, str]) -> list[str]:
+    """The folders of packages, and of the shared libraries that wheels put beside them."""
+    return [path for folder in packages.values() for path in (folder, f"{folder}.libs")]
 
 
 def _libraries() -> list[str]:
@@ -119,4 +160,5 @@ def _bwrap_path() -> str:
 
 
 def _zygote_source() -> str:
-    return Path(__file__).with_name("zygote.py").read_text()
+    """The far side's modules as one text: inside there is no package to import them from."""
+    return BOOTSTRAP.format(texts={name: Path(__file__).with_name(f"{name}.py").read_text() for name in FAR_SIDE})

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from oneshot.sandbox.confinement import Confinement, SandboxUnavailable, confinement
-from oneshot.sandbox.zygote import FRAME, HEADER, LOADED, READY
+from oneshot.sandbox.frames import HEADER, REPORT
+from oneshot.sandbox.reports import Report, as_program, read_report
 
-REPORT = struct.Struct(">III")
 MAX_PART_BYTES = 65 << 20
 ATTEMPTS = 3
 BACKENDS = ("bubblewrap", "landlock")
@@ -31,24 +31,9 @@ class Limits:
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 20.0
-    memory_bytes: int = 512 << 20
-    output_bytes: int = 1 << 20
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of one child: its answers by test index (kind, payload), and its end."""
-
-    end: str
-    """exit, timeout, or protocol (it sent what is no frame)."""
-    code: int
-    """Exit code; minus the signal where one ended it."""
-    cpu_seconds: float
-    loaded: bool
-    """The program itself ran to its end, and functions could be called."""
-    printed: bytes
-    """What stood on standard output when it ended."""
-    answers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    memory_bytes: int = 1 << 30
+    """Of address space, as stacks not yet used count too."""
+    output_bytes: int = 8 << 20
 
 
 class Zygote:
@@ -62,18 +47,17 @@ class Zygote:
         self._write(struct.pack(">I", len(settings)) + settings)
 
     def run(self, request: dict, limits: Limits) -> Report:
-        """OSError if the zygote does not answer; it must then be closed."""
-        body = json.dumps(request).encode()
-        header = HEADER.pack(
-            len(body), limits.cpu_seconds, limits.wall_seconds, limits.memory_bytes, limits.output_bytes
-        )
-        self._write(header + body)
-        deadline = time.monotonic() + limits.wall_seconds * (len(request["tests"]) + 1) + 10
+        """One child; OSError if the zygote does not answer, which must then be closed."""
+        body, num_tests = json.dumps(request).encode(), len(request["tests"])
+        seconds = (limits.cpu_seconds, limits.wall_seconds)
+        self._write(HEADER.pack(len(body), num_tests, *seconds, limits.memory_bytes, limits.output_bytes) + body)
+        deadline = time.monotonic() + limits.wall_seconds * (num_tests + 3) + 10
         sizes = REPORT.unpack(self._read(REPORT.size, deadline))
         if max(sizes) > MAX_PART_BYTES:
             raise OSError("the zygote sent a report out of all proportion")
         verdict, frames, printed = (self._read(size, deadline) for size in sizes)
-        return read_report(json.loads(verdict), frames, printed, len(request["tests"]))
+        report = read_report(json.loads(verdict), frames, printed, num_tests)
+        return report if "call" in request["tests"][0] else as_program(report, limits.output_bytes)
 
     def close(self) -> str:
         """End it, and give what it said on standard error."""
@@ -103,35 +87,23 @@ class Zygote:
         return bytes(content)
 
 
-def read_report(verdict: dict, frames: bytes, printed: bytes, num_tests: int) -> Report:
-    """Frames in their order, one a test; whatever is malformed makes the end `protocol` and is dropped."""
-    answers, loaded, offset, end = [], False, 0, verdict["end"]
-    while offset < len(frames):
-        header = frames[offset : offset + FRAME.size]
-        size, index, kind = FRAME.unpack(header) if len(header) == FRAME.size else (-1, 0, b"")
-        payload = frames[offset + FRAME.size : offset + FRAME.size + size]
-        if size < 0 or len(payload) < size or (kind not in (READY, LOADED) and index != len(answers)):
-            end = "protocol"
-            break
-        offset += FRAME.size + size
-        loaded |= kind == LOADED
-        if kind not in (READY, LOADED):
-            answers.append((kind, payload))
-    if len(answers) > num_tests:
-        end, answers = "protocol", answers[:num_tests]
-    return Report(end, verdict["code"], verdict["cpu_seconds"], loaded, printed, answers)
-
-
 class Sandbox:
     """A pool of zygotes; a context manager.
 
     `backend` is `bubblewrap`, `landlock` or `auto`: the first of them that passes the self-test. SandboxUnavailable
-    if none does; there is no way to run a program without.
+    if none does; there is no way to run a program without. Programs may import the standard library, and of
+    `packages` (say, PACKAGES) what this host has: their folders, and no others, are opened for reading.
     """
 
-    def __init__(self, num_workers: int = 2, backend: str = "auto", limits: Limits = Limits()):
+    def __init__(
+        self,
+        num_workers: int = 2,
+        backend: str = "auto",
+        limits: Limits = Limits(),
+        packages: Iterable[str] = (),
+    ):
         self.limits = limits
-        self.how = usable_confinement(backend)
+        self.how = usable_confinement(backend, packages)
         self._idle: queue.SimpleQueue[Zygote | None] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(num_workers)
         for _ in range(num_workers):
@@ -152,7 +124,22 @@ class Sandbox:
                     zygote.close()
 
     def run(self, request: dict) -> Report:
-        """Run one child: {"program": text, "tests": [{"stdin": text} or {"call": name, "args": encoded}, …]}."""
+        """Run {"program": text, "tests": [{"stdin": text}, …] or [{"call": name, "args": encoded}, …]}.
+
+        Calls share a child, so far as it gets; every test on standard input has one of its own, up to the first that
+        gives no answer.
+        """
+        if "call" in request["tests"][0]:
+            return self._run_child(request)
+        answers, seconds = [], 0.0
+        for test in request["tests"]:
+            report = self._run_child({**request, "tests": [test]})
+            answers, seconds = answers + report.answers, seconds + report.cpu_seconds
+            if not report.answers:
+                break
+        return replace(report, answers=answers, cpu_seconds=seconds)
+
+    def _run_child(self, request: dict) -> Report:
         zygote, said = self._idle.get(), ""
         try:
             for _ in range(ATTEMPTS):
@@ -195,12 +182,12 @@ print("alive")
 """
 
 
-def usable_confinement(backend: str) -> Confinement:
+def usable_confinement(backend: str, packages: Iterable[str] = ()) -> Confinement:
     """The confinement to use, shown to hold by a program that tries the doors."""
     complaints = []
     for name in BACKENDS if backend == "auto" else (backend,):
         try:
-            how = confinement(name)
+            how = confinement(name, packages)
             self_test(how)
             return how
         except SandboxUnavailable as error:

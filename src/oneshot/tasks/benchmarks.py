@@ -6,9 +6,7 @@ travel in a problem's `answer` and are only ever compared on the trusted side.
 """
 
 import ast
-import base64
 import gzip
-import io
 import json
 import pickle
 import re
@@ -18,34 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from oneshot.tasks.livecodebench import livecodebench_test, unpack_private_tests
 from oneshot.tasks.task import Problem
 from oneshot.verifiers.boxed import final_answers
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
+from oneshot.verifiers.preludes import LIVECODEBENCH_PRELUDE
 
-MAX_TESTS_BYTES = 1 << 30
-"""Unpacked private tests of one LiveCodeBench problem: far above the largest, far below a zip bomb."""
 MAX_FIRST_LINE = 1 << 20
 NOT_EVALPLUS = (
     "MBPP+ in EvalPlus's own form, which holds inputs and no results; "
     "give it in the form of the hub (evalplus/mbppplus, or MbppPlus-OriginFmt.jsonl.gz)"
 )
-LIVECODEBENCH_PRELUDE = """
-from typing import *
-from string import *
-from re import *
-from collections import *
-from heapq import *
-from bisect import *
-from copy import *
-from math import *
-from random import *
-from statistics import *
-from itertools import *
-from functools import *
-from operator import *
-import sys, math, collections, heapq, bisect, itertools, functools, re, string, random, copy, operator
-"""
-"""What LiveCodeBench puts before every program; LeetCode's starter code counts on it."""
 
 
 class BadRow(ValueError):
@@ -200,43 +181,8 @@ def read_livecodebench(row: dict) -> Problem:
     function = json.loads(row["metadata"] or "{}").get("func_name", "")
     prompt = row["question_content"] + (f"\n\n{row['starter_code']}" if row["starter_code"] else "")
     return Problem(
-        "", prompt, pack_tests([_livecodebench_test(test, function) for test in tests], LIVECODEBENCH_PRELUDE)
+        "", prompt, pack_tests([livecodebench_test(test, function) for test in tests], LIVECODEBENCH_PRELUDE)
     )
-
-
-def unpack_private_tests(text: str) -> list[dict]:
-    """JSON, or base64 of zlib of a pickle that holds JSON text; any other pickle is refused."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        unpacker = zlib.decompressobj()
-        content = unpacker.decompress(base64.b64decode(text, validate=True), MAX_TESTS_BYTES)
-        if unpacker.unconsumed_tail:
-            raise ValueError("private tests unpack to more than a gigabyte") from None
-        return json.loads(_StringUnpickler(io.BytesIO(content)).load())
-
-
-class _StringUnpickler(pickle.Unpickler):
-    """Loads text and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"refused to load {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("refused to load a persistent object")
-
-    def load(self) -> str:
-        loaded = super().load()
-        if not isinstance(loaded, str):
-            raise pickle.UnpicklingError(f"refused a pickle of {type(loaded).__name__}")
-        return loaded
-
-
-def _livecodebench_test(test: dict, function: str) -> ProgramTest:
-    if test["testtype"] == "stdin":
-        return ProgramTest(test["output"], stdin=test["input"])
-    args = tuple(json.loads(line) for line in test["input"].split("\n") if line.strip())
-    return ProgramTest(json.loads(test["output"]), call=function, args=args, tuples_are_lists=True)
 
 
 def _literal(node: ast.expr) -> Any:

@@ -15,6 +15,8 @@ class Status(StrEnum):
     """More CPU time than allowed, or asleep for long."""
     ERROR = "error"
     """The program raised, crashed, or could not be compiled."""
+    MISSING_MODULE = "missing_module"
+    """The program imports what is not there: neither of the standard library nor given to it."""
     MEMORY = "memory"
     OUTPUT_LIMIT = "output_limit"
     FORGED = "forged"

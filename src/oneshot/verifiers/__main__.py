@@ -3,6 +3,7 @@
     math   rows {"gold", "completion"}; the answer is in the last \\boxed{}; {"in_percent": true} where the question
            asks for a percentage
     code   rows {"program", "tests": [{"stdin", "stdout"} or {"call", "args", "expected"}, …]}
+           (an expected list stands for a tuple too, an expected key "0" for the whole number 0)
 
 Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged. A row
 that cannot be judged gets the status bad_row or bad_gold, score 0 and a reason; the others are judged, and the exit
@@ -14,12 +15,17 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from oneshot.sandbox import Limits, Sandbox, SandboxError, SandboxUnavailable
+from oneshot.sandbox import PACKAGES, Limits, Sandbox, SandboxError, SandboxUnavailable
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.code import CodeVerifier, ProgramTest
 from oneshot.verifiers.math import Gold, MathVerifier
+from oneshot.verifiers.preludes import PRELUDES
+
+PRELUDE_HELP = "names put before programs (default auto: LiveCodeBench's before a class Solution that is called)"
+TOLERANCE_HELP = "by how much a printed number with a decimal point may differ, absolutely or relatively (default 0)"
 
 
 def main() -> None:
@@ -30,13 +36,15 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--cpu-seconds", type=float, default=5.0, help="limit a comparison or a test (default 5)")
+    parser.add_argument("--prelude", choices=["auto", *PRELUDES], default="auto", help=PRELUDE_HELP)
+    parser.add_argument("--float-tolerance", type=float, default=0.0, help=TOLERANCE_HELP)
     chosen = parser.parse_args()
-    judge = {"math": judge_math, "code": judge_code}[chosen.kind]
+    judge_programs = partial(judge_code, prelude=chosen.prelude, tolerance=chosen.float_tolerance)
+    judge = {"math": judge_math, "code": judge_programs}[chosen.kind]
     try:
         rows = list(read_rows(chosen.file, chosen.kind))
-        judged = judge(
-            chosen.file, [row for row in rows if not isinstance(row, Fault)], chosen.workers, chosen.cpu_seconds
-        )
+        sound = [row for row in rows if not isinstance(row, Fault)]
+        judged = judge(chosen.file, sound, chosen.workers, chosen.cpu_seconds)
         faults = sum(report(row if isinstance(row, Fault) else next(judged)) for row in rows)
         next(judged, None)  # for what it closes behind the last row
         if faults:
@@ -117,21 +125,24 @@ def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -
                 yield next(verdicts)
 
 
-def judge_code(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -> Iterator[Verdict]:
+def judge_code(
+    path: Path, rows: list[dict], workers: int, cpu_seconds: float, *, prelude: str, tolerance: float
+) -> Iterator[Verdict]:
+    """Programs may import numpy and sortedcontainers where this host has them, as with most judges."""
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=3 * cpu_seconds + 10)
-    tests = [read_tests(row["tests"], f"{path}, line {row['line']}") for row in rows]
-    with Sandbox(workers, limits=limits) as sandbox:
-        verify = CodeVerifier(sandbox).verify
+    tests = [read_tests(row["tests"], f"{path}, line {row['line']}", tolerance) for row in rows]
+    with Sandbox(workers, limits=limits, packages=PACKAGES) as sandbox:
+        verify = CodeVerifier(sandbox, prelude=prelude).verify
         yield from sandbox.map(lambda pair: verify(pair[0]["program"], pair[1]), zip(rows, tests, strict=True))
 
 
-def read_tests(tests: list[dict], where: str) -> list[ProgramTest]:
-    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too."""
+def read_tests(tests: list[dict], where: str, tolerance: float = 0.0) -> list[ProgramTest]:
+    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too, keys for numbers."""
     read = []
     for test in tests if isinstance(tests, list) else ():
         match test:
             case {"stdin": str(stdin), "stdout": str(expected)}:
-                read.append(ProgramTest(expected, stdin=stdin))
+                read.append(ProgramTest(expected, stdin=stdin, printed_tolerance=tolerance))
             case {"call": str(call), "args": list(args), "expected": expected}:
                 read.append(ProgramTest(expected, call=call, args=tuple(args), tuples_are_lists=True))
             case _:

@@ -8,20 +8,28 @@ a function of what came back, never something that came back.
 import atexit
 import functools
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from oneshot.sandbox import Report, Sandbox
-from oneshot.sandbox.zygote import ERROR, MEMORY, OUTPUT, TOO_LONG, VALUE, decode, encode
+from oneshot.sandbox.encoding import decode, encode
+from oneshot.sandbox.frames import ERROR, MEMORY, MISSING, OUTPUT, TOO_LONG, VALUE
 from oneshot.verifiers import Status, Verdict
+from oneshot.verifiers.extraction import extract_program as extract_program
+from oneshot.verifiers.preludes import with_prelude
 from oneshot.verifiers.values import FLOAT_TOLERANCE, Malformed, read_value, same_text, same_value
 
 MAX_TESTS_AT_ONCE = 256
 MAX_PROGRAM_CHARACTERS = 100_000
-FAILURES = {ERROR: Status.ERROR, MEMORY: Status.MEMORY, TOO_LONG: Status.OUTPUT_LIMIT}
-FENCE = re.compile(r"^```[ \t]*(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+FAILURES = {
+    ERROR: Status.ERROR,
+    MEMORY: Status.MEMORY,
+    MISSING: Status.MISSING_MODULE,
+    TOO_LONG: Status.OUTPUT_LIMIT,
+}
+MAX_SURPLUS_BYTES = 1 << 20
+"""A program may print so much more than twice what is expected: blanks that do not count are not without end."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,11 @@ class ProgramTest:
     oracle: str = "equal"
     """equal; set (order and repeats do not count); found (the bool expected, or whether anything came back); any."""
     tuples_are_lists: bool = False
+    """The expected value comes from JSON, which has no tuples, and no keys but texts: see `same_value`."""
     tolerance: float = FLOAT_TOLERANCE
-    """Absolute, where a float is expected."""
+    """Absolute, where a float is returned as expected."""
+    printed_tolerance: float = 0.0
+    """Absolute or relative, where a number with a decimal point is to be printed; whole numbers are exact."""
     traced: bool = False
     """Ask for what the function's variables became and then what it returned, instead of its value alone."""
 
@@ -51,7 +62,7 @@ class ProgramTest:
 
     def accepts(self, actual: Any) -> bool:
         if self.stdin is not None:
-            return same_text(self.expected, actual)
+            return same_text(self.expected, actual, self.printed_tolerance)
         if self.oracle == "any":
             return True
         if self.oracle == "found":
@@ -74,19 +85,17 @@ def unpack_tests(text: str) -> tuple[list[ProgramTest], str]:
     return [ProgramTest(**test) for test in tests], content["prelude"]
 
 
-def extract_program(completion: str) -> str | None:
-    """The last closed ``` fence of a completion, or None."""
-    fences = FENCE.findall(completion[-10 * MAX_PROGRAM_CHARACTERS :])
-    return fences[-1] if fences else None
-
-
 class CodeVerifier:
-    """Judges programs in a `Sandbox`, as many at once as it has workers."""
+    """Judges programs in a `Sandbox`, as many at once as it has workers.
 
-    def __init__(self, sandbox: Sandbox, patience: int = 3):
+    `prelude` is put before programs that bring none: none, livecodebench, or auto (before a class Solution alone).
+    """
+
+    def __init__(self, sandbox: Sandbox, patience: int = 3, prelude: str = "auto"):
         self.sandbox = sandbox
         self.patience = patience
         """Crashes and timeouts a program may have before its remaining tests are taken to end alike."""
+        self.prelude = prelude
 
     def verify(self, program: str, tests: list[ProgramTest]) -> Verdict:
         """Correct if every test passes; else what became of the first test that did not."""
@@ -128,15 +137,15 @@ class CodeVerifier:
             raise ValueError("a program without tests would be right whatever it does: give at least one test")
         if len(program) > MAX_PROGRAM_CHARACTERS:
             return [Status.ERROR] * len(tests)
-        program = program.removeprefix("\ufeff")  # as the interpreter does with a file
+        program = with_prelude(program, tests[0].stdin is None, self.prelude)
         answers: list[Status | tuple[bytes, bytes]] = []
         deaths = 0
         while len(answers) < len(tests):
             batch = tests[len(answers) : len(answers) + MAX_TESTS_AT_ONCE]
             report = self.sandbox.run({"program": program, "tests": [test.request for test in batch]})
             answers += report.answers
-            if len(report.answers) < len(batch):
-                end = died_in(batch[len(report.answers)], report)
+            if len(report.answers) < len(batch) and not paused(report):
+                end = died_in(report)
                 answers.append(end)
                 deaths += 1
                 if deaths >= self.patience or (batch[0].call and not report.loaded):
@@ -150,6 +159,8 @@ def judge(test: ProgramTest, kind: bytes, payload: bytes) -> Status:
         return FAILURES[kind]
     if kind != (VALUE if test.stdin is None else OUTPUT):
         return Status.FORGED
+    if kind == OUTPUT and len(payload) > 2 * len(test.expected.encode(errors="replace")) + MAX_SURPLUS_BYTES:
+        return Status.OUTPUT_LIMIT
     try:
         actual = read_value(payload) if kind == VALUE else payload.decode(errors="replace")
         return Status.CORRECT if test.accepts(actual) else Status.WRONG
@@ -157,13 +168,14 @@ def judge(test: ProgramTest, kind: bytes, payload: bytes) -> Status:
         return Status.FORGED
 
 
-def died_in(test: ProgramTest, report: Report) -> "Status | tuple[bytes, bytes]":
-    """What to make of the test in which the process ended; a stdin program may end itself when it has printed all."""
-    if report.end != "exit":
-        return Status.TIMEOUT if report.end == "timeout" else Status.FORGED
-    if test.stdin is not None and report.code == 0:
-        return OUTPUT, report.printed
-    return Status.ERROR
+def paused(report: Report) -> bool:
+    """Whether a child ended well before its last test, having answered some: the next one goes on from there."""
+    return report.end == "exit" and report.code == 0 and bool(report.answers)
+
+
+def died_in(report: Report) -> Status:
+    """What became of the test in which a process ended without an answer."""
+    return {"exit": Status.ERROR, "timeout": Status.TIMEOUT}.get(report.end, Status.FORGED)
 
 
 def _as_set(value: Any) -> set | None:

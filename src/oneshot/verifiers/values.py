@@ -1,18 +1,23 @@
 """Is this what was expected? Comparison of plain values and of printed text, on the trusted side.
 
-Values are built-in types by construction (`oneshot.sandbox.zygote.decode`), so no `__eq__` of a program is ever run.
+Values are built-in types by construction (`oneshot.sandbox.encoding.decode`), so no `__eq__` of a program is ever run.
 """
 
 import json
 import math
+import re
 from collections import deque
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 
-from oneshot.sandbox.zygote import Other, decode
+from oneshot.sandbox.encoding import Other, decode
 
 FLOAT_TOLERANCE = 1e-6
 """Absolute, beside 1e-7 relative: EvalPlus's, applied where the expected value is a float."""
+PRINTED = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+"""A printed number: ASCII digits, no underscores, no infinities."""
+MAX_NUMBER_CHARACTERS = 1000
 
 
 class Malformed(ValueError):
@@ -23,14 +28,15 @@ def read_value(payload: bytes):
     """The value a program returned. Malformed for anything the far side's `encode` would not have written."""
     try:
         return decode(json.loads(payload))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError) as error:
         raise Malformed(str(error)) from error
 
 
 def same_value(expected, actual, tolerance: float = FLOAT_TOLERANCE, *, tuples_are_lists: bool = False) -> bool:
     """Equal as values of the same kind: True is not 1, a tuple no list, 2.0 is 2, floats within `tolerance`.
 
-    `tuples_are_lists` is for expected values out of JSON, which knows no tuples. NaN matches only an expected NaN.
+    `tuples_are_lists` is for expected values out of JSON, which has no tuples, and no keys but texts: the key "0"
+    stands for what JSON would write as "0", the whole number too. NaN matches only an expected NaN.
     """
     same = partial(same_value, tolerance=tolerance, tuples_are_lists=tuples_are_lists)
     if _is_number(expected):
@@ -39,6 +45,8 @@ def same_value(expected, actual, tolerance: float = FLOAT_TOLERANCE, *, tuples_a
         alike = type(expected) is type(actual) or (tuples_are_lists and isinstance(actual, (list, tuple)))
         return alike and len(expected) == len(actual) and all(map(same, expected, actual))
     if isinstance(expected, dict):
+        if tuples_are_lists and isinstance(actual, dict):
+            actual = _as_json_has_it(expected, actual)
         if not isinstance(actual, dict) or _strict(set(expected)) != _strict(set(actual)):
             return False
         return all(same(expected[key], actual[key]) for key in expected)
@@ -47,42 +55,73 @@ def same_value(expected, actual, tolerance: float = FLOAT_TOLERANCE, *, tuples_a
     return type(expected) is type(actual) and not isinstance(actual, Other) and expected == actual
 
 
-def same_text(expected: str, actual: str) -> bool:
-    """Printed output: lines without surrounding blanks or trailing empty ones; numbers may be written otherwise."""
-    lines = [[line.strip() for line in text.rstrip().split("\n")] for text in (expected, actual)]
+def same_text(expected: str, actual: str, tolerance: float = 0.0) -> bool:
+    """Printed output, by LiveCodeBench's rules: lines without blanks around them, without empty ones around all.
+
+    Lines of numbers alone may write them otherwise and be spaced otherwise (1.50 is 1.5, 2.0 is 2). Beside words,
+    numbers with a decimal point may be written otherwise. Where such a number is expected, `tolerance` holds,
+    absolute or relative; whole numbers are exact always.
+    """
+    lines = [[line.strip() for line in text.strip().split("\n")] for text in (expected, actual)]
     if lines[0] == lines[1]:
         return True
-    return len(lines[0]) == len(lines[1]) and all(map(_same_line, *lines))
+    return len(lines[0]) == len(lines[1]) and all(map(partial(_same_line, tolerance=tolerance), *lines))
 
 
-def _same_line(expected: str, actual: str) -> bool:
+def _same_line(expected: str, actual: str, tolerance: float) -> bool:
     if expected == actual:
         return True
     words = expected.split(), actual.split()
-    if len(words[0]) != len(words[1]) or max(map(len, (*words[0], *words[1])), default=0) > 1000:
+    if len(words[0]) != len(words[1]):
         return False
-    try:
-        return [Decimal(word) for word in words[0]] == [Decimal(word) for word in words[1]]
-    except InvalidOperation:
+    numbers_alone = all(map(PRINTED.fullmatch, words[0]))
+    if not numbers_alone and re.findall(r"\s+", expected) != re.findall(r"\s+", actual):
         return False
+    return all(
+        wanted == word or ((numbers_alone or "." in wanted) and _same_number(wanted, word, tolerance))
+        for wanted, word in zip(*words, strict=True)
+    )
+
+
+def _same_number(expected: str, actual: str, tolerance: float) -> bool:
+    """Equal as decimals, exactly or, where `expected` has a decimal point, within the tolerance."""
+    if max(len(expected), len(actual)) > MAX_NUMBER_CHARACTERS:
+        return False
+    if not (PRINTED.fullmatch(expected) and PRINTED.fullmatch(actual)):
+        return False
+    wanted, number = Decimal(expected), Decimal(actual)
+    near = bool(tolerance) and "." in expected
+    return wanted == number or (near and abs(wanted - number) <= Decimal(tolerance) * max(1, abs(wanted)))
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, complex, Fraction)) and not isinstance(value, bool)
 
 
 def _close(expected, actual, tolerance: float) -> bool:
     if expected == actual:
         return True
-    if isinstance(expected, int) or isinstance(actual, complex) != isinstance(expected, complex):
+    if isinstance(expected, (int, Fraction)) or isinstance(actual, complex) != isinstance(expected, complex):
         return False
     if isinstance(expected, complex):
         return _close(expected.real, actual.real, tolerance) and _close(expected.imag, actual.imag, tolerance)
     if math.isnan(expected):
         return isinstance(actual, float) and math.isnan(actual)
-    if isinstance(actual, int) and abs(actual) > 1e300:
+    if isinstance(actual, (int, Fraction)) and abs(actual) > 1e300:
         return False
     return math.isclose(expected, actual, rel_tol=1e-7, abs_tol=tolerance)
+
+
+def _as_json_has_it(expected: dict, actual: dict) -> dict:
+    """A dict with its keys as JSON would write them, unless two would become one, or a text is not the one expected."""
+    written = {_json_key(key): value for key, value in actual.items()}
+    return written if len(written) == len(actual) and written.keys() == expected.keys() else actual
+
+
+def _json_key(key):
+    if key is None or isinstance(key, bool):
+        return json.dumps(key)
+    return str(key) if isinstance(key, int) and abs(key) < 1 << 64 else key
 
 
 def _strict(value):
