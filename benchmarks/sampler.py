@@ -14,12 +14,12 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import mean
 
 import pandas as pd
 import torch
 import transformers
-import yaml
 
 from oneshot.engines.torch import TorchEngine
 from oneshot.measures.throughput import measure_sgemm
@@ -30,7 +30,7 @@ from oneshot.policies.prompts import PromptFormat
 from oneshot.tasks import get_task
 from oneshot.tasks.problem_sets import draw_in_turn
 from oneshot.tasks.task import Problem
-from oneshot.workflow.experiment import task_names
+from oneshot.workflow import experiment
 
 BARE_TOKENS = 32
 TARGETS = {"sampler_vs_generate_laptop": 2.5, "sampler_vs_generate_smollm2": 1.5}
@@ -91,7 +91,7 @@ def laptop(folder: str | None, num_steps: int | None, num_problems: int) -> Job:
 
 def smollm2(num_problems: int) -> dict[str, Job]:
     config, tasks = read_config("smollm2")
-    model, sampling = config["sizes"][config["main_size"]], config["sampling"]
+    model, sampling = config["models"]["smollm2"], config["sampling"]
     policy = load_pretrained(model["source"], model["prompt"], model["dtype"])
     problems = training_problems(config, tasks, num_problems)
     slots, batches = (128, 256), (64, 96, 192)
@@ -101,27 +101,27 @@ def smollm2(num_problems: int) -> dict[str, Job]:
 
 
 def read_config(name: str) -> tuple[dict, dict]:
-    with open(f"config/{name}.yaml") as file:
-        config = yaml.safe_load(file)
+    config = experiment.load(name, Path("config"))
     return config, {task: get_task(task, **settings) for task, settings in config["tasks"].items()}
 
 
 def training_problems(config: dict, tasks: dict, count: int) -> list[Problem]:
-    split = config["splits"]["train"]
-    return draw_in_turn([tasks[name] for name in task_names(split)], split["buckets"], count, seed=1)
+    split = next(iter(config["splits"].values()))["train"]
+    return draw_in_turn([tasks[name] for name in split["tasks"]], split["buckets"], count, seed=1)
 
 
 def raise_policy(config: dict, tasks: dict, num_steps: int | None) -> Policy:
-    """The main policy of the experiment, as notebook 00 raises it."""
-    size, pretraining = config["sizes"][config["main_size"]], config["pretraining"]
-    num_steps = num_steps or size["steps"]
+    """The main policy of the experiment, as notebook 00_pretrain raises it."""
+    architecture = config["models"]["main"]
+    mixture = config["mixtures"][architecture["mixture"]]
+    num_steps = num_steps or architecture["steps"]
     words = [word for task in tasks.values() for word in task.words]
-    policy = build_policy(size, 1, words, max(task.largest_number for task in tasks.values()))
-    lessons = int(pretraining["lessons"] * num_steps * pretraining["batch_size"])
-    mixture = build_mixture(tasks, pretraining["mixture"])
-    documents = mixture_documents(mixture, config["splits"]["pretraining"]["buckets"], 1, num_lessons=lessons)
-    batches = padded_batches(policy, documents, pretraining["batch_size"])
-    pretrain(policy, batches, num_steps=num_steps, learning_rate=size["learning_rate"])
+    policy = build_policy(architecture, 1, words, max(task.largest_number for task in tasks.values()))
+    lessons = int(mixture["lessons"] * num_steps * mixture["batch_size"])
+    ingredients = build_mixture(tasks, mixture["tasks"])
+    documents = mixture_documents(ingredients, mixture["buckets"], 1, num_lessons=lessons)
+    batches = padded_batches(policy, documents, mixture["batch_size"])
+    pretrain(policy, batches, num_steps=num_steps, learning_rate=architecture["learning_rate"])
     return policy
 
 

@@ -16,9 +16,8 @@ from conftest import differentiate, random_direction
 from scipy import stats
 
 import oneshot.engines.vllm
-from oneshot.engines import get_engine
+from oneshot.engines import EngineUnavailable, get_engine
 from oneshot.engines.noise import rollout_key
-from oneshot.engines.protocol import EngineUnavailable
 from oneshot.engines.torch import TorchEngine
 from oneshot.engines.vllm import VllmEngine
 from oneshot.policies.models import Policy, build_tokenizer, fingerprint, save_policy
@@ -314,7 +313,7 @@ def test_an_engine_in_another_precision(prompts):
 
 TENSOR_PARALLEL = """
 import sys, torch
-from oneshot.engines import get_engine
+from oneshot.engines import EngineUnavailable, get_engine
 from oneshot.steps.line_search import moved
 from oneshot.policies.models import load_policy
 

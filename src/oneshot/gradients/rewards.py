@@ -62,7 +62,7 @@ def check_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
         count = f"{int((rollouts.reward > 0).sum()):,} of {len(rollouts):,} rollouts are right"
         raise NothingToLearn(
             f"{count} and no group holds two different rewards, so g = 0 and there is no α*: sample more "
-            "(one_shot.prompts, sampling.group_size), take an easier task, or fall back on partial credit or on "
+            "(batch.prompts, sampling.group_size), take an easier task, or fall back on partial credit or on "
             "ranking wrong answers (rewards: partial, rewards: ranked)"
         )
     return num_informative

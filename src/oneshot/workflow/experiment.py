@@ -15,8 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from oneshot.baselines import METHODS
-from oneshot.engines import ENGINES, check_engine
-from oneshot.engines.protocol import EngineUnavailable
+from oneshot.engines import ENGINES, EngineUnavailable, check_engine
 from oneshot.measures.bands import quantities
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
