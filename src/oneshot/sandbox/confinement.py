@@ -33,6 +33,8 @@ PRELOAD = """
 PACKAGES = ("numpy", "sortedcontainers")
 """Packages that judges have and that programs may be given, where this host has them."""
 STDIN_PATH = "/dev/stdin"
+PACKAGES_PATH = "/packages"
+"""Where packages lie within bubblewrap's root, so that it shows nothing of the folders around them."""
 FAR_SIDE = ("frames", "encoding", "programs", "zygote")
 """The modules that run inside, in the order in which they import one another."""
 BOOTSTRAP = """
@@ -72,18 +74,19 @@ def confinement(name: str, packages: Iterable[str] = ()) -> Confinement:
     if sys.platform != "linux":
         raise SandboxUnavailable(f"needs Linux (this is {sys.platform})")
     settings = {"filter": base64.b64encode(syscall_filter()).decode(), "preload": PRELOAD.split(), "landlock": False}
-    settings |= {"packages": _folders(packages), "stdin": STDIN_PATH}
+    folders = _folders(packages)
     python = [os.path.realpath(sys.executable), "-s", "-S", "-P", "-B", "-c", _zygote_source()]
     if name == "bubblewrap":
-        return Confinement(name, [*_bubblewrap(settings["packages"]), *python], settings)
+        settings |= {"packages": {name: f"{PACKAGES_PATH}/{name}" for name in folders}, "stdin": STDIN_PATH}
+        return Confinement(name, [*_bubblewrap(folders), *python], settings)
     try:
         import sandlock
     except (ImportError, OSError) as error:
         raise SandboxUnavailable(f"sandlock cannot be imported ({error})") from error
     site = str(Path(sandlock.__file__).parents[1])
-    readable = [*_libraries(), "/dev/null", *_with_libraries(settings["packages"])]
-    landlock = {"landlock": True, "site": site, "readable": readable, "stdin": ""}
-    return Confinement(name, python, settings | landlock)
+    readable = [*_libraries(), "/dev/null", *_with_libraries(folders)]
+    settings |= {"landlock": True, "site": site, "readable": readable, "packages": folders, "stdin": ""}
+    return Confinement(name, python, settings)
 
 
 @functools.cache
@@ -124,7 +127,7 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
         if os.path.isdir(installed):
             command += ["--tmpfs", installed]
     for path in _with_libraries(packages):
-        command += ["--ro-bind-try", path, path]
+        command += ["--ro-bind-try", path, f"{PACKAGES_PATH}/{os.path.basename(path)}"]
     command += ["--tmpfs", "/dev", "--dev-bind", "/dev/null", "/dev/null"]
     for name in ("/dev/fd/0", "/proc/self/fd/0"):
         command += ["--symlink", STDIN_PATH, name]
