@@ -10,10 +10,11 @@
 # executed copy is the rule's log, so it survives a failure with the traceback in it. Editing prose or outputs of a
 # notebook re-runs nothing: what counts is the digest of the code that it runs.
 import sys
+from pathlib import Path
 
 import yaml
 
-from oneshot.workflow import catalogue, digests, experiment
+from oneshot.workflow import catalogue, digests, experiment, signatures
 from oneshot.workflow.plan import Plan
 
 
@@ -65,7 +66,8 @@ def as_yaml(parameters):
 
 
 def files(wildcards, input, output):
-    """The paths of a job, under the names that they have in its rule."""
+    """The paths of a job, under the names that they have in its rule, which are those of its notebook."""
+    signatures.check_files(Path(input[0]).stem, set(input.keys()))
     inputs = {
         name: value if isinstance(value, str) else list(value)
         for name, value in input.items()

@@ -123,6 +123,15 @@ def test_a_parameter_that_nothing_is_called_is_refused(monkeypatch):
         Plan(config()).parameters("01_sample", {"policy": "1"})
 
 
+def test_a_mistyped_input_is_refused():
+    known = {"policy_path", "train_path", "acceptance_path"}
+    signatures.check_files("01_sample", known)
+    with pytest.raises(ValueError, match=r"01_sample\.ipynb: no parameter 'polcy_path': it has acceptance_path"):
+        signatures.check_files("01_sample", known | {"polcy_path"})
+    with pytest.raises(ValueError, match=r"01_sample\.ipynb: parameter 'train_path' is not passed"):
+        signatures.check_files("01_sample", known - {"train_path"})
+
+
 def modules(rule):
     notebook, wildcards = JOBS[rule]
     return digests.modules_of(notebook, tuple(Plan(config()).picked(notebook, wildcards)))

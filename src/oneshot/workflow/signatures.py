@@ -45,6 +45,17 @@ def parameters(notebook: str) -> tuple[str, ...]:
     return tuple(target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
 
 
+def check_files(notebook: str, names: set[str]) -> None:
+    """Refuse an input that the notebook has no parameter for (papermill would only warn) and one that is not passed."""
+    wanted = {name for name in parameters(notebook) if name.endswith(("_path", "_paths"))}
+    if unknown := names - wanted:
+        raise ValueError(
+            f"notebooks/{notebook}.ipynb: no parameter '{min(unknown)}': it has {', '.join(sorted(wanted))}"
+        )
+    if missing := wanted - names:
+        raise ValueError(f"notebooks/{notebook}.ipynb: parameter '{min(missing)}' is not passed")
+
+
 @cache
 def settings(module: str, class_name: str = "Settings") -> dict[str, bool]:
     """The fields of a dataclass in that module: name -> whether it must be given."""
