@@ -151,7 +151,7 @@ def test_a_policy_that_solves_nothing_is_said_to(finished):
     assert code != 0
     assert "0 of 800 rollouts are right" in output
     assert "there is no α*" in output
-    assert not (finished / ARMS / "one_shot/points.csv").exists()
+    assert not (finished / ARMS / "one_shot/direction.safetensors").exists()
 
 
 def test_shards_that_finished_are_kept_when_an_engine_dies(finished, monkeypatch):
