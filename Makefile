@@ -37,7 +37,7 @@ smoke: $(VENV)/installed  ## the whole job at a small scale
 	$(SNAKEMAKE) figures --configfile config/smoke.yaml
 
 test: $(VENV)/installed  ## the fast tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
 
 test-slow: $(VENV)/smollm2  ## the slow tests alone
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow

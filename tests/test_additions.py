@@ -1,10 +1,12 @@
-"""What an addition costs: a method, a figure, a task and a direction, each made in a copy of the tree and planned."""
+"""What an addition costs: a method, a figure, a task and a direction, each made in a copy of the tree and run."""
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import snakemake
-from test_end_to_end import tiny_project
+from test_end_to_end import ARMS, tiny_project
 
+COUNT = "figures/tiny/count.md"
 pytestmark = pytest.mark.slow
 
 METHOD = '''"""Stand still: the base policy, once more."""
@@ -12,6 +14,8 @@ METHOD = '''"""Stand still: the base policy, once more."""
 from dataclasses import dataclass
 
 from oneshot.baselines.lab import Step
+
+CONTROL = True
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,17 @@ def test_each_addition_is_a_file_and_an_entry(tree):
     config["splits"]["arithmetic"]["retention"] = {"tasks": ["larger"], "buckets": [0, 100], "problems": 20}
 
     tree.write("config/tiny.yaml", yaml.safe_dump(config, sort_keys=False))
-    targets = ["figures", "figures/tiny/count.md"]
-    code, output = snakemake(tree.folder, *targets, "--dry-run", "--configfile", "config/tiny.yaml")
+    code, output = snakemake(tree.folder, "figures", COUNT, "--configfile", "config/tiny.yaml")
     assert code == 0, output
-    for arm in ("idle", "one_shot_halved"):
-        assert f"results/tiny/main/arithmetic/policy1/run0/arms/{arm}/points.csv" in output
-    assert "figures/tiny/count.md" in output
+    counted = (tree.folder / COUNT).read_text()
+    for arm in ("one_shot", "one_shot_halved", "grpo", "idle"):
+        assert f"| {arm} |" in counted
+    whole, half = (alpha_base(tree, arm) for arm in ("one_shot", "one_shot_halved"))
+    assert half == pytest.approx(2 * whole, rel=1e-3)
+    retention = (tree.folder / "results/tiny/problems/arithmetic/policy1/retention.jsonl").read_text()
+    assert retention.count('"task": "larger"') == 20
+
+
+def alpha_base(tree, arm):
+    scale = pd.read_csv(tree.folder / f"{ARMS}/{arm}/scale.csv").set_index("quantity")
+    return scale.value["alpha_base"]

@@ -8,7 +8,9 @@ import pytest
 import torch
 from conftest import differentiate
 
+from oneshot.gradients import distributed
 from oneshot.gradients.block_sums import load_gradient
+from oneshot.gradients.one_pass import Blocks, accumulate_gradient
 from oneshot.policies.models import fingerprint, save_policy
 from oneshot.rollouts import save_rollouts
 from oneshot.vectors import norm
@@ -44,14 +46,68 @@ def relative_error(g, expected):
     return norm({name: g[name] - expected[name] for name in g}) / norm(expected)
 
 
-def test_blocks_dealt_out_give_the_same_bits(policy, rollouts, weights, written):
+class PlayedGroup:
+    """`torch.distributed` of two processes that run one after the other: rank 1 sends, then rank 0 receives."""
+
+    def __init__(self):
+        self.rank, self.sent = 1, []
+
+    def get_rank(self):
+        return self.rank
+
+    def get_world_size(self):
+        return 2
+
+    def gather(self, values, parts):
+        if self.rank:
+            self.sent.append(values.clone())
+        else:
+            parts[0].copy_(values)
+            parts[1].copy_(self.sent.pop(0))
+
+    def gather_object(self, value, parts):
+        if self.rank:
+            self.sent.append(value)
+        else:
+            parts[:] = [value, self.sent.pop(0)]
+
+    def reduce(self, values, _):
+        if self.rank:
+            self.sent.append(values.clone())
+        else:
+            values += self.sent.pop(0)
+
+
+@pytest.mark.parametrize("sketch_size", [0, 16])
+def test_dealing_out_and_collecting_give_the_same_bits(policy, rollouts, weights, monkeypatch, sketch_size):
+    weighted, blocks = rollouts.assign(weight=weights), Blocks(4)
+    options = {"temperature": 0.9, "blocks": blocks, "sketch_size": sketch_size}
+    alone = accumulate_gradient(policy, weighted, **options)
+    monkeypatch.setattr(distributed, "dist", group := PlayedGroup())
+    assert distributed.distributed_gradient(policy, weighted, **options) is None
+    group.rank = 0
+    combined = distributed.distributed_gradient(policy, weighted, **options)
+    assert group.sent == []
+    check_equal(combined, alone)
+
+
+def check_equal(combined, alone):
+    assert (combined.block_ids, combined.digests) == (alone.block_ids, alone.digests)
+    assert torch.equal(combined.sampler_gap, alone.sampler_gap)
+    exact = alone.sketches is None  # sketched sums are added in another order
+    for name, sums in alone.sums.items():
+        assert torch.equal(combined.sums[name], sums) if exact else torch.allclose(combined.sums[name], sums, atol=1e-5)
+    if not exact:
+        assert torch.equal(combined.sketches, alone.sketches)
+
+
+@pytest.mark.slow
+def test_blocks_dealt_out_by_torchrun_give_the_same_bits(policy, rollouts, weights, written):
     code, said = torchrun(written, "--blocks", "4")
     assert code == 0, said
     combined = load_gradient([written / "gradient.safetensors"], fingerprint(policy.model))
     alone = differentiate(policy, rollouts, weights, temperature=0.9, num_blocks=4)
-    assert combined.digests == alone.digests
-    for name, sums in alone.sums.items():
-        assert torch.equal(combined.sums[name], sums)
+    check_equal(combined, alone)
 
 
 @pytest.mark.slow

@@ -347,12 +347,13 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(len(HOSTILE), marks=pytest.mark.slow)])
-def test_hostile_answers_end_by_their_deadline_and_are_not_paid(verifier, count):
+def test_hostile_answers_end_by_their_deadline_and_are_not_paid(count):
     started = time.perf_counter()
-    statuses = verdicts(verifier, [("70", answer) for answer in HOSTILE[:count]])
-    assert Status.CORRECT not in statuses
-    assert verifier.verify("70", r"\boxed{70}").reward == 1  # and the verifier lives
-    assert verifier.verify(r"\frac12", r"\boxed{\frac{3}{6}}").reward == 1
+    with MathVerifier(num_workers=1, cpu_seconds=0.5) as verifier:
+        statuses = verdicts(verifier, [("70", answer) for answer in HOSTILE[:count]])
+        assert Status.CORRECT not in statuses
+        assert verifier.verify("70", r"\boxed{70}").reward == 1  # and the verifier lives
+        assert verifier.verify(r"\frac12", r"\boxed{\frac{3}{6}}").reward == 1
     assert time.perf_counter() - started < 10 * len(HOSTILE)
 
 

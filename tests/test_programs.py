@@ -53,7 +53,7 @@ def test_prompts_show_what_the_program_does():
         ("a=", Status.ERROR),
         ("a=b", Status.ERROR),
         ("return 4312", Status.WRONG),
-        ("while 1: pass", Status.TIMEOUT),
+        pytest.param("while 1: pass", Status.TIMEOUT, marks=pytest.mark.slow),  # three times the limit
         ("import os\nos._exit(0)", Status.ERROR),
         ("class E:\n  __eq__=lambda s,o: True\nreturn E()", Status.WRONG),
         ("\x00", Status.ERROR),

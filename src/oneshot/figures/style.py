@@ -98,12 +98,13 @@ def whisker(axes: Axes, x: float, interval: pd.Series, shade: str) -> None:
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
     """Each arm's label right of the panel, at the height of its last point, pushed apart where they would overlap."""
-    axes.figure.canvas.draw()
-    heights = {arm: axes.transData.transform(end)[1] for arm, end in ends.items()}
-    gap, below = LABEL_GAP * axes.figure.dpi / 72, -np.inf
+    axes.get_ylim()  # settles the limits, on which the transform depends
+    to_fraction = axes.transData - axes.transAxes
+    heights = {arm: to_fraction.transform(end)[1] for arm, end in ends.items()}
+    panel_points = 72 * axes.figure.get_figheight() * axes.get_position().height
+    place = -np.inf
     for arm in sorted(heights, key=heights.get):
-        below = max(heights[arm], below + gap)
-        place = axes.transAxes.inverted().transform((0, below))[1]
+        place = max(heights[arm], place + LABEL_GAP / panel_points)
         axes.annotate(
             label(arm),
             (1.01, place),

@@ -1,6 +1,7 @@
 """Chunks: which rollouts go through one forward and backward pass together."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,16 +37,28 @@ def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) 
     yield np.array(chunk)
 
 
-def _groups_by_length(rollouts: pd.DataFrame, rows: np.ndarray) -> Iterator:
-    """Each group's prompt length and, for its rollouts in tree order, rows, tokens fed alone and tokens added."""
+class _Group(NamedTuple):
+    """Rollouts of one prompt, in tree order."""
+
+    prompt: int
+    """Tokens of the prompt."""
+    rows: list[int]
+    fed: list[int]
+    """Tokens of each completion that are fed when it is alone."""
+    added: list[int]
+    """Tokens of each that its predecessor does not share."""
+
+
+def _groups_by_length(rollouts: pd.DataFrame, rows: np.ndarray) -> list[_Group]:
+    """The chosen rollouts' groups, by prompt length and longest completion."""
     completions = [np.asarray(tokens[:-1]) for tokens in rollouts.tokens.iloc[rows]]
-    problems = rollouts.problem_id.to_numpy()[rows]
-    order, shared = branches(completions, pd.factorize(problems)[0])
+    groups = pd.factorize(rollouts.problem_id.to_numpy()[rows])[0]
+    order, shared = branches(completions, groups)
     fed = np.array([len(completion) for completion in completions])
-    prompts = rollouts.prompt_tokens.map(len).to_numpy()[rows]
-    frame = pd.DataFrame({"problem": problems, "prompt": prompts, "fed": fed, "added": fed - shared, "row": rows})
-    groups = frame.iloc[order].groupby("problem", sort=False)
-    lists = groups.agg(
-        prompt=("prompt", "first"), longest=("fed", "max"), fed=("fed", list), added=("added", list), rows=("row", list)
-    )
-    return lists.sort_values(["prompt", "longest"], kind="stable").itertuples()
+    added = fed - shared
+    prompts = rollouts.prompt_tokens.iloc[rows].map(len).to_numpy()
+    found = [
+        _Group(prompts[one[0]], rows[one].tolist(), fed[one].tolist(), added[one].tolist())
+        for one in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    ]
+    return sorted(found, key=lambda group: (group.prompt, max(group.fed)))
