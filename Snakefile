@@ -269,6 +269,7 @@ use rule notebook as direction with:
     output:
         direction=ARM + "/direction.safetensors",
         scale=ARM + "/scale.csv",
+        timings=RUN + "/timings/direction_{arm}.csv",
     log:
         ARM + "/03_direction.ipynb",
     params:
@@ -292,6 +293,7 @@ use rule notebook as line_search with:
         ),
         direction_path=rules.direction.output.direction,
         scale_path=rules.direction.output.scale,
+        probe_path=rules.direction.output.timings,
     output:
         **ARM_OUTPUTS,
     log:

@@ -8,6 +8,7 @@ from conftest import differentiate
 from oneshot.files import BadFile
 from oneshot.gradients.block_sums import Gradient, load_gradient, save_gradient
 from oneshot.gradients.sketch import sketch
+from oneshot.statistics import jackknife_interval, t_interval
 from oneshot.vectors import cosine, inner
 
 SIZE = 20
@@ -28,7 +29,35 @@ def test_second_moments_and_noise_scale_of_a_known_distribution():
     for batch in (None, 5, 400):
         expected = signal**2 + deviation**2 / (batch or SIZE)
         assert torch.allclose(gradient.second_moment(batch)["w"], expected, rtol=0.1, atol=2e-2)
-    assert gradient.noise_scale() == pytest.approx((deviation**2).sum().item() / (signal**2).sum().item(), rel=0.1)
+    true = (deviation**2).sum().item() / (signal**2).sum().item()
+    value, low, high = gradient.noise_scale()
+    assert value == pytest.approx(true, rel=0.1)
+    assert low < true < high
+
+
+def test_the_noise_scale_without_a_block_is_that_of_the_others():
+    """The jackknife's values in closed form against leaving the blocks out one by one."""
+    gradient = made_up(torch.tensor([0.5, 0.2]), torch.tensor([1.0, 2.0]), num_blocks=6)
+    rest = [[other for other in range(6) if other != block] for block in range(6)]
+    parts = [
+        Gradient(rows, {"w": gradient.sums["w"][rows]}, SIZE, torch.zeros(5, 2), [""] * 5).noise_scale()[0]
+        for rows in rest
+    ]
+    assert gradient.noise_scale() == pytest.approx(jackknife_interval(gradient.noise_scale()[0], np.array(parts)))
+
+
+def test_the_jackknife_of_a_mean_is_its_t_interval():
+    values = np.array([3.0, 4.0, 8.0, 9.0])
+    parts = (values.sum() - values) / 3
+    assert jackknife_interval(values.mean(), parts) == pytest.approx(t_interval(values))
+
+
+def test_the_noise_scale_interval_covers():
+    """Of 200 batches of 20 blocks, about 95 % have the truth in their interval."""
+    signal, deviation = torch.tensor([0.5, 0.5, 1.0]), torch.tensor([1.0, 2.0, 3.0])
+    true = (deviation**2).sum().item() / (signal**2).sum().item()
+    intervals = [made_up(signal, deviation, num_blocks=20, seed=seed).noise_scale()[1:] for seed in range(200)]
+    assert 0.85 < np.mean([low < true < high for low, high in intervals]) < 0.995
 
 
 def test_moments_of_blocks_by_hand():
@@ -41,7 +70,7 @@ def test_moments_of_blocks_by_hand():
 
 def test_no_signal_has_no_noise_scale():
     sums = {"w": torch.tensor([[1.0], [-1.0]])}
-    assert Gradient([0, 1], sums, 1, torch.zeros(2, 2), ["a", "b"]).noise_scale() == float("inf")
+    assert Gradient([0, 1], sums, 1, torch.zeros(2, 2), ["a", "b"]).noise_scale()[0] == float("inf")
 
 
 def test_one_block_has_no_variance():

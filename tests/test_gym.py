@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from oneshot.tasks import GYM_FAMILIES, get_task
+from oneshot.tasks import GYM_FAMILIES, get_task, task_class
 from oneshot.tasks.problem_sets import draw_in_turn, draw_problems
 from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status
@@ -38,6 +38,15 @@ def test_a_family_is_the_same_everywhere_and_has_one_word_answers(family):
     assert one == other
     assert all(problem.task == family and len(problem.answer.split()) == 1 for problem in one)
     assert all(get_task(family).verify(problem, problem.answer).reward == 1 for problem in one)
+
+
+def test_neither_wording_nor_order_decides_the_split():
+    sums = [("addition", "47 + 85 ="), ("addition", "85 + 47 ="), ("chain_sum", "State the final answer: 85 - 47 =")]
+    buckets = {task_class(task).bucket(Problem(task, prompt, "")) for task, prompt in sums}
+    assert len(buckets) == 1
+    counting = [f'How many times does the letter "{letter}" appear in the text: "apple"?' for letter in "pl"]
+    problems = [Problem("letter_counting", prompt, "") for prompt in counting]
+    assert [task_class("letter_counting").canonical(problem) for problem in problems] == ["apple"] * 2
 
 
 def test_sums_are_right():

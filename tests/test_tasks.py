@@ -7,7 +7,7 @@ import pytest
 
 from oneshot.files import BadFile
 from oneshot.policies.pretrain import build_mixture, mixture_documents
-from oneshot.tasks import get_task
+from oneshot.tasks import get_task, task_class
 from oneshot.tasks.arithmetic import parse_terms
 from oneshot.tasks.problem_sets import draw_problems, load_problems, save_problems
 from oneshot.tasks.task import Problem
@@ -22,9 +22,27 @@ def test_splits_are_disjoint_whatever_the_seeds():
         draw_problems(ARITHMETIC, buckets, 300, seed)
         for seed, buckets in enumerate([(0, 60), (60, 80), (80, 88), (88, 100)])
     ]
-    prompts = [{problem.prompt for problem in drawn} for drawn in sets]
-    assert all(len(drawn) == 300 for drawn in prompts)
-    assert len(set.union(*prompts)) == 1200
+    assert all(len({problem.prompt for problem in drawn}) == 300 for drawn in sets)
+    forms = [{ARITHMETIC.canonical(problem) for problem in drawn} for drawn in sets]
+    assert len(set.union(*forms)) == sum(map(len, forms)) > 1100
+
+
+@pytest.mark.parametrize(
+    ("name", "same", "other"),
+    [
+        ("arithmetic", ("47+8-5=", "8-5+47="), "47+8+5="),
+        ("sorting", ("sort:dacb=", "sort:abcd="), "sort:abce="),
+        ("programs", ("3142>21 2>5 40>1:", "2>5 40>1 3142>21:"), "3142>21 2>5 40>2:"),
+    ],
+)
+def test_order_does_not_decide_the_split(name, same, other):
+    task, [one, two, third] = task_class(name), [_answered(name, prompt) for prompt in (*same, other)]
+    assert task.bucket(one) == task.bucket(two) != task.bucket(third)
+    assert one.id != two.id
+
+
+def _answered(name, prompt):
+    return Problem(name, prompt, "".join(sorted(prompt[5:-1])) if name == "sorting" else "")
 
 
 def test_problems_are_deterministic_and_nested():

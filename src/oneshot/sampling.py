@@ -124,13 +124,17 @@ def _verdicts(answers: list[tuple[Problem, str] | None]) -> list[Verdict | None]
 
 
 def summarise_rollouts(rollouts: pd.DataFrame) -> dict[str, float]:
-    """What a table says of its policy: accuracy, shares of unparsable and cut-off rollouts, entropy, length."""
+    """What a table says of its policy: accuracy, shares of unparsable and cut-off rollouts, entropy, length.
+
+    Entropy is the mean over all tokens drawn, in nats, so that a long completion counts by its length.
+    """
+    lengths = rollouts.tokens.map(len)
     return {
         "accuracy": rollouts.reward.mean(),
         "unparsable_rate": (rollouts.status == Status.UNPARSABLE).mean(),
         "cut_off_rate": (~rollouts.ended).mean(),
-        "entropy_nats": rollouts.entropy_nats.mean(),
-        "tokens_per_rollout": rollouts.tokens.map(len).mean(),
+        "entropy_nats": (rollouts.entropy_nats * lengths).sum() / lengths.sum(),
+        "tokens_per_rollout": lengths.mean(),
     }
 
 

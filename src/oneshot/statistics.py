@@ -29,6 +29,19 @@ def bootstrap_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0) 
     return values.mean(), interval.low, interval.high
 
 
+def jackknife_interval(whole: float, parts: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
+    """(whole, low, high) of an estimate that is never negative, from its values with one of K blocks left out [K].
+
+    t interval with the jackknife's standard error (Efron 1982); low and high are nan for fewer than three blocks, or
+    if a value is not finite.
+    """
+    if len(parts) < 3 or not np.isfinite([whole, *parts]).all():
+        return whole, math.nan, math.nan
+    error = math.sqrt((len(parts) - 1) * np.var(parts))
+    half_width = stats.t.ppf((1 + level) / 2, len(parts) - 1) * error
+    return whole, max(0.0, whole - half_width), whole + half_width
+
+
 def fieller_interval(
     numerator: np.ndarray, denominator: np.ndarray, level: float = LEVEL
 ) -> tuple[float, float, float]:

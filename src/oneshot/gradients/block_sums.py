@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,6 +28,7 @@ from torch.nn import Module
 
 from oneshot.files import BadFile, atomic_path
 from oneshot.gradients.sketch import sketch
+from oneshot.statistics import jackknife_interval
 from oneshot.vectors import Vector
 
 
@@ -97,13 +99,25 @@ class Gradient:
         signal = {name: g[name].square() - variance[name] / num_blocks for name in g}
         return {name: (signal[name] + variance[name] * size / batch).clamp(min=0) for name in g}
 
-    def noise_scale(self) -> float:
-        """tr Σ/|G|² in rollouts, both estimated without bias; infinite if there is no signal above the noise."""
-        products = self.inner_products()
-        num_blocks = len(self.block_ids)
-        signal = (products.sum() - products.trace()) / (num_blocks * (num_blocks - 1))
-        noise = (products.trace() / num_blocks - signal) * self.rollouts_per_block
-        return (noise / signal).item() if signal > 0 else float("inf")
+    def noise_scale(self) -> tuple[float, float, float]:
+        """tr Σ/|G|² in rollouts with its 95 % jackknife interval over blocks: (value, low, high).
+
+        Both parts are estimated without bias. Infinite if there is no signal above the noise; the ends are nan if that
+        is so, or with fewer than three blocks.
+        """
+        products, count = self.inner_products().numpy(), len(self.block_ids)
+        total, own, across = products.sum(), products.diagonal(), products.sum(axis=1)
+        whole = _noise_scale(total, own.sum(), count, self.rollouts_per_block)
+        without = total - 2 * across + own, own.sum() - own
+        parts = _noise_scale(*without, count - 1, self.rollouts_per_block) if count > 2 else np.array([])
+        return jackknife_interval(whole.item(), parts)
+
+
+def _noise_scale(total: np.ndarray, trace: np.ndarray, count: int, size: int) -> np.ndarray:
+    """tr Σ/|G|² from the sum and the trace of the inner products of `count` mean gradients, each of `size` rollouts."""
+    signal = (total - trace) / (count * (count - 1))
+    noise = (trace / count - signal) * size
+    return np.divide(noise, signal, out=np.full_like(noise, np.inf), where=signal > 0)
 
 
 class GradientBuilder:

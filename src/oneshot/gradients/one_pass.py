@@ -110,6 +110,12 @@ class Blocks:
     chosen: tuple[int, ...] | None = None
     """The numbers of those that are differentiated. None: all."""
 
+    @classmethod
+    def finest(cls, rollouts: pd.DataFrame, most: int = 50) -> "Blocks":
+        """As many equal blocks of whole groups as the table can be cut into, but at most `most`."""
+        num_problems, _ = num_groups(rollouts)
+        return cls(max(count for count in range(1, most + 1) if num_problems % count == 0))
+
     @property
     def numbers(self) -> list[int]:
         return list(range(self.first, self.first + self.count) if self.chosen is None else self.chosen)

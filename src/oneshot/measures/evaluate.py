@@ -68,13 +68,20 @@ class Measurement:
 
 
 def measure(
-    examination: Examination, engine: Engine, base: Policy, retention: Examination | None = None
+    examination: Examination,
+    engine: Engine,
+    base: Policy,
+    *,
+    sampled: pd.DataFrame | None = None,
+    retention: Examination | None = None,
 ) -> Measurement:
     """The engine's policy on an examination, sampled and greedy, with its KL to `base`.
 
-    With `retention`, the row of the whole split also has the sampled accuracy there, on a task not trained on.
+    `sampled` are the examination's rollouts, if they are drawn already. With `retention`, the row of the whole split
+    also has the sampled accuracy there, on a task not trained on.
     """
-    sampled, greedy = examination.draw(engine), examination.draw_greedy(engine)
+    sampled = examination.draw(engine) if sampled is None else sampled
+    greedy = examination.draw_greedy(engine)
     temperature = examination.sampling.temperature
     kl = sequence_kl(engine.policy, base, sampled, temperature).numpy()
     task_of = {problem.id: problem.task for problem in examination.problems}

@@ -55,6 +55,10 @@ class Ledger:
         self.sampling_phase(rollouts)
         self.seconds += seconds
 
+    def scoring(self, rollouts: pd.DataFrame, passes: int) -> None:
+        """Charge forward passes over rollouts that have been charged before."""
+        self.flops += float(passes * DRAWING * self.parameters * _all_tokens(rollouts))
+
     def search_round(self, rollouts: pd.DataFrame) -> None:
         """Charge rollouts drawn to choose between policies."""
         self.search_rounds += 1

@@ -23,9 +23,8 @@ class Recorder:
     def look(self, point: float, splits: tuple[str, ...] = ("validation", "test"), chosen: bool = False) -> None:
         """Measure the policy as it stands on these splits, with what has been spent up to here."""
         for split in splits:
-            self.add(
-                point, split, measure(self.examinations[split], self.engine, self.base, self._retention(split)), chosen
-            )
+            measured = measure(self.examinations[split], self.engine, self.base, retention=self._retention(split))
+            self.add(point, split, measured, chosen)
         self.tables.timings.append({"point": point, "seconds": self.ledger.seconds})
 
     def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:

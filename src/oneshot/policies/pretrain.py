@@ -60,7 +60,7 @@ def mixture_documents(
     while True:
         ingredient = rng.choices(mixture, shares)[0]
         problem = ingredient.task.draw(rng)
-        if buckets[0] <= problem.bucket < buckets[1]:
+        if buckets[0] <= ingredient.task.bucket(problem) < buckets[1]:
             if served < num_lessons:
                 yield problem.prompt, ingredient.task.lesson(problem, rng)
             else:

@@ -28,6 +28,8 @@ class Settings:
     """One of `oneshot.steps.directions.DIRECTIONS`."""
     microbatch: int = 50
     """Rollouts of the batches whose second moment the direction `rms` divides by."""
+    rollouts: int = 0
+    """Of the batch, only so many, whole groups from its beginning; 0: all of it."""
 
 
 PROBE_KL = 1e-3

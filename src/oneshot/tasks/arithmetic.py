@@ -50,6 +50,11 @@ class Arithmetic(TaughtTask):
         prompt = str(terms[0]) + "".join(f"{term:+d}" for term in terms[1:]) + "="
         return Problem(self.name, prompt, str(sum(terms)))
 
+    @classmethod
+    def canonical(cls, problem: Problem) -> str:
+        """The terms in any order."""
+        return " ".join(map(str, sorted(parse_terms(problem.prompt))))
+
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         if way == "guess":
             return f"{self.ways[way]};{self._near(int(problem.answer), rng)}"

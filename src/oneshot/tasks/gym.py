@@ -6,9 +6,11 @@ answers are one word, the only right one, and that a small model answers now and
 """
 
 import random
+import re
 from functools import cached_property
 from importlib.util import find_spec
 
+from oneshot.tasks.addition import operands
 from oneshot.tasks.task import Problem, Task
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_bare_answer
@@ -44,6 +46,12 @@ class GymTask(Task):
     def draw(self, rng: random.Random) -> Problem:
         item = self.items[rng.randrange(ITEMS)]
         return Problem(self.name, item["question"].strip(), item["answer"])
+
+    @classmethod
+    def canonical(cls, problem: Problem) -> str:
+        """The numbers asked about, as in `addition`; of a question without any, the text quoted last."""
+        quoted = re.findall(r'"([^"]*)"', problem.prompt)
+        return operands(problem.prompt) or (quoted[-1] if quoted else super().canonical(problem))
 
     @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:

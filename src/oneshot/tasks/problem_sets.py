@@ -1,7 +1,7 @@
 """Problem sets, disjoint by content.
 
-The hash of a problem decides the split it belongs to, not the order in which it was drawn: no seed and no count can
-leak a test problem into training.
+The hash of a problem's canonical form decides the split it belongs to, not the order in which it was drawn: no seed, no
+count and no rewording can leak a test problem into training.
 """
 
 import json
@@ -28,7 +28,7 @@ def draw_problems(task: Task, buckets: tuple[int, int], count: int, seed: int) -
     fruitless = 0
     while len(problems) < count:
         problem = task.draw(rng)
-        if buckets[0] <= problem.bucket < buckets[1] and problem.id not in problems:
+        if buckets[0] <= task.bucket(problem) < buckets[1] and problem.id not in problems:
             problems[problem.id] = problem
             fruitless = 0
         elif (fruitless := fruitless + 1) > patience:

@@ -79,6 +79,11 @@ class Programs(TaughtTask):
                 prompt = " ".join(f"{_digits(trace[0])}>{_digits(trace[-1])}" for trace in traces) + ":"
                 return Problem(self.name, prompt, "\n".join(program))
 
+    @classmethod
+    def canonical(cls, problem: Problem) -> str:
+        """The examples in any order."""
+        return " ".join(sorted(problem.prompt.rstrip(":").split()))
+
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         program = problem.answer.split("\n")
         if way == "guess":

@@ -29,6 +29,11 @@ class Sorting(TaughtTask):
         letters = rng.sample(LETTERS, rng.randint(self.min_letters, self.max_letters))
         return Problem(self.name, f"sort:{''.join(letters)}=", "".join(sorted(letters)))
 
+    @classmethod
+    def canonical(cls, problem: Problem) -> str:
+        """The letters in any order."""
+        return problem.answer
+
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         return f"{self.ways[way]}{problem.answer}"
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 from oneshot.verifiers import Verdict
 
 NUM_BUCKETS = 100
-"""Content hashes are folded into this many buckets; a split is a range of them."""
+"""Hashes of canonical forms are folded into this many buckets; a split is a range of them."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,8 @@ class Problem:
 
     @cached_property
     def id(self) -> int:
-        """63-bit content hash: the same on every machine, the key of everything drawn for this problem."""
-        digest = hashlib.sha256(f"{self.task}\n{self.prompt}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") >> 1
-
-    @property
-    def bucket(self) -> int:
-        return self.id % NUM_BUCKETS
+        """Content hash: the key of everything drawn for this problem."""
+        return _hash(f"{self.task}\n{self.prompt}")
 
 
 class Task(ABC):
@@ -71,6 +66,16 @@ class Task(ABC):
         """One random problem."""
 
     @classmethod
+    def canonical(cls, problem: Problem) -> str:
+        """What is asked, apart from wording and order: problems of one canonical form never land in two splits."""
+        return " ".join(problem.prompt.split())
+
+    @classmethod
+    def bucket(cls, problem: Problem) -> int:
+        """The bucket, out of NUM_BUCKETS, that decides to which split a problem belongs."""
+        return _hash(cls.canonical(problem)) % NUM_BUCKETS
+
+    @classmethod
     @abstractmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         """The binary verdict, with partial credit where the task has any."""
@@ -100,3 +105,8 @@ class TaughtTask(Task):
     def difficulty(self, problem: Problem) -> float:
         """How hard the problem looks, 0 to 1: decides how often each way is taken in the pretraining mixture."""
         return 0.0
+
+
+def _hash(text: str) -> int:
+    """63 bits, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -182,6 +182,11 @@ def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
         yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
     if search["evaluations"] <= len(search["multiples"]):
         yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
+    group_size = plan.section("sampling", model, task)["group_size"]
+    for arm in sorted({job.arm for job in plan.jobs if (job.model, job.task) == (model, task)}):
+        used = plan.arm(model, task, arm).get("settings", {}).get("rollouts", 0)
+        if used % group_size or used > plan.batch_rollouts(model, task):
+            yield f"arms.{arm}.settings.rollouts: {used} are not whole groups of {group_size} from the batch"
     known = quantities(plan.config["splits"][task]["validation"]["tasks"])
     if unknown := sorted(set(plan.section("acceptance", model, task)) - set(known)):
         yield f"acceptance.{unknown[0]}: no such quantity on {task}: measured are {', '.join(known)}"
