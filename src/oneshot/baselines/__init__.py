@@ -8,7 +8,10 @@ runs, its settings and whether it uses the batch, is read from its source: plann
 from importlib import import_module
 from types import ModuleType
 
-METHODS = {"small_steps": "oneshot.baselines.small_steps"}
+METHODS = {
+    "cooling": "oneshot.baselines.cooling",
+    "small_steps": "oneshot.baselines.small_steps",
+}
 """Method -> its module."""
 
 

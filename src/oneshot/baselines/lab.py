@@ -31,6 +31,8 @@ class Step:
     """Whether the policy is to be measured as it now stands."""
     chosen: bool = False
     """Whether this point stands for the arm in tables: decided by the config or on validation problems."""
+    temperature: float | None = None
+    """At which the policy is to be measured; None: that of the run."""
 
 
 @dataclass
@@ -72,9 +74,9 @@ class Lab:
         self.ledger.sampling_phase(rollouts)
         return rollouts
 
-    def validate(self) -> pd.DataFrame:
+    def validate(self, temperature: float | None = None) -> pd.DataFrame:
         """A search round: rollouts on the validation problems, to choose by."""
-        rollouts = self.validation.draw(self.engine)
+        rollouts = self.validation.at(temperature).draw(self.engine)
         self.ledger.search_round(rollouts)
         return rollouts
 

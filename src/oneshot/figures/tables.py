@@ -4,6 +4,7 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from oneshot.arms import IDENTITY, WHOLE_SPLIT, read_table
@@ -58,9 +59,13 @@ def with_base(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_chosen(points: pd.DataFrame) -> pd.DataFrame:
-    """The points that stand for their arms, with their names: α* for a searched one, else the number of the point."""
+    """The points that stand for their arms, with their names.
+
+    That is α* for a step of searched size, `best` for anything else that was searched, or the number of the point.
+    """
     chosen = points[points.chosen].copy()
-    chosen["stands_at"] = chosen.point.map("{:,.6g}".format).where(chosen.search_rounds == 0, "α*")
+    searched = np.where(chosen.gradient_steps == 1, "α*", "best")
+    chosen["stands_at"] = chosen.point.map("{:,.6g}".format).where(chosen.search_rounds == 0, searched)
     return chosen
 
 

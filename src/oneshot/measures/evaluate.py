@@ -32,10 +32,19 @@ class Examination:
     split: str
     sampling: Sampling
     """`group_size` is the number of samples per problem."""
+    base_temperature: float | None = None
+    """Of the base policy in the KL; None: that of the samples."""
 
     @property
     def num_rollouts(self) -> int:
         return len(self.problems) * self.sampling.group_size
+
+    def at(self, temperature: float | None) -> "Examination":
+        """The same at another temperature, against the base at its own; None: as it is."""
+        if temperature is None:
+            return self
+        own = self.base_temperature or self.sampling.temperature
+        return replace(self, sampling=replace(self.sampling, temperature=temperature), base_temperature=own)
 
     def draw(self, engine: Engine) -> pd.DataFrame:
         """Sampled rollouts of the engine's policy as it is now."""
@@ -82,8 +91,8 @@ def measure(
     """
     sampled = examination.draw(engine) if sampled is None else sampled
     greedy = examination.draw_greedy(engine)
-    temperature = examination.sampling.temperature
-    kl = sequence_kl(engine.policy, base, sampled, temperature).numpy()
+    temperatures = (examination.sampling.temperature, examination.base_temperature)
+    kl = sequence_kl(engine.policy, base, sampled, *temperatures).numpy()
     task_of = {problem.id: problem.task for problem in examination.problems}
     asked, greedy_asked = (table.problem_id.map(task_of).to_numpy() for table in (sampled, greedy))
     tasks = list(dict.fromkeys(task_of.values()))
@@ -117,26 +126,36 @@ def _by_problem(sampled: pd.DataFrame, greedy: pd.DataFrame, task_of: dict[int, 
 
 @torch.inference_mode()
 def sequence_kl(
-    policy: Policy, other: Policy, rollouts: pd.DataFrame, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+    policy: Policy,
+    other: Policy,
+    rollouts: pd.DataFrame,
+    temperature: float,
+    other_temperature: float | None = None,
+    chunk_tokens: int = CHUNK_TOKENS,
 ) -> Tensor:
     """KL(policy ‖ other) along each of `rollouts`, which must be the policy's own: nats per sequence, FP64, one a row.
+
+    The other policy has the same temperature unless it is given its own.
 
     The sum over positions of the exact KL between the two next-token distributions (Rao-Blackwellised: its expectation
     over the policy's rollouts is the KL between the distributions of whole completions).
     """
     kl = torch.zeros(len(rollouts), dtype=torch.float64)
+    temperatures = (temperature, other_temperature or temperature)
     at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
     for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
         layout = pack(rollouts.iloc[chunk]).to(policy.model.device)
         states = zip(*(packed_hidden(each, layout).split(at_once) for each in (policy, other)), strict=True)
-        kl_Q = torch.cat([_token_kl(policy, other, *hidden, temperature) for hidden in states])
+        kl_Q = torch.cat([_token_kl((policy, other), hidden, temperatures) for hidden in states])
         kl.index_add_(0, torch.from_numpy(chunk)[layout.rows_C.cpu()], kl_Q[layout.different_C].cpu())
     return kl
 
 
-def _token_kl(policy: Policy, other: Policy, hidden_QE: Tensor, other_QE: Tensor, temperature: float) -> Tensor:
-    """KL between the next-token distributions of both policies at these hidden states: nats, FP64 [Q]."""
-    log_p_QV, log_q_QV = _log_softmax(policy, hidden_QE, temperature), _log_softmax(other, other_QE, temperature)
+def _token_kl(
+    policies: tuple[Policy, Policy], hidden: tuple[Tensor, Tensor], temperatures: tuple[float, float]
+) -> Tensor:
+    """KL between the next-token distributions of both policies at their hidden states [Q, E]: nats, FP64 [Q]."""
+    log_p_QV, log_q_QV = map(_log_softmax, policies, hidden, temperatures)
     return (log_p_QV.exp() * (log_p_QV - log_q_QV)).sum(dim=-1)
 
 

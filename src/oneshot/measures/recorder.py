@@ -20,11 +20,19 @@ class Recorder:
     ledger: Ledger
     tables: ArmTables = field(default_factory=ArmTables)
 
-    def look(self, point: float, splits: tuple[str, ...] = ("validation", "test"), chosen: bool = False) -> None:
+    def look(
+        self,
+        point: float,
+        splits: tuple[str, ...] = ("validation", "test"),
+        *,
+        chosen: bool = False,
+        temperature: float | None = None,
+    ) -> None:
         """Measure the policy as it stands on these splits, with what has been spent up to here."""
+        exams = {split: exam.at(temperature) for split, exam in self.examinations.items()}
         for split in splits:
-            measured = measure(self.examinations[split], self.engine, self.base, retention=self._retention(split))
-            self.add(point, split, measured, chosen)
+            retention = exams.get("retention") if split == "test" else None
+            self.add(point, split, measure(exams[split], self.engine, self.base, retention=retention), chosen)
         self.tables.timings.append({"point": point, "seconds": self.ledger.seconds})
 
     def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:
@@ -36,6 +44,3 @@ class Recorder:
             by_problem = measured.by_problem.copy()
             by_problem.insert(0, "point", point)
             self.tables.by_problem.append(by_problem)
-
-    def _retention(self, split: str) -> Examination | None:
-        return self.examinations.get("retention") if split == "test" else None
