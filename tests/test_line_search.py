@@ -126,7 +126,7 @@ def test_curvature_is_the_exact_fisher_information(policy, rollouts):
 
 
 def test_sequence_kl_by_hand(policy, rollouts):
-    """Σ over positions of Σ_v p log(p/q), one forward pass a prefix, in the direction KL(policy ‖ other)."""
+    """Σ over positions of Σ_v p log(p/q), one forward pass per prefix, in the direction KL(policy ‖ other)."""
     direction, chosen = random_direction(policy), rollouts.head(3)
     reference = Policy(type(policy.model)(policy.model.config), policy.tokenizer)
     reference.model.load_state_dict(policy.model.state_dict())

@@ -3,7 +3,7 @@ r"""The one gradient:  g = (1/N) Σ_i Σ_t w_it ∇_θ log π_θ(y_it | x_i, y_i
     backward_chunk       the equation, for a few rollouts: one forward and backward pass
     accumulate_gradient  the equation, for all of them, in blocks that add up
 
-The weights w are a column of the rollout table, one number a rollout (w_it = w_i) or one a token. At θ0 the headline
+The weights w are a column of the rollout table, one per rollout (w_it = w_i) or one per token. At θ0 the headline
 has w_it = A_i, GRPO's advantage (`oneshot.gradients.objectives`).
 
 A block is a fixed run of consecutive groups, whose sum is kept separately. Shards add up block by block, always in

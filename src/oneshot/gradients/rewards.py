@@ -39,7 +39,7 @@ REWARDS = {
 
 
 def shaped_rewards(rollouts: pd.DataFrame, name: str = "binary") -> Float[Tensor, "P G"]:
-    """The rewards of a rollout table, one row a group, under the reward function of that name."""
+    """The rewards of a rollout table, one row per group, under the reward function of that name."""
     if name not in REWARDS:
         raise ValueError(f"unknown reward function '{name}': expected one of {', '.join(REWARDS)}")
     num_problems = rollouts.problem_id.nunique()
