@@ -107,7 +107,7 @@ def test_packages_open_nothing_but_themselves(monkeypatch, backend):
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
 def test_one_zygote_serves_many_programs(backend):
-    """The zygote survives every request, not silently replaced; each program reads its own input by any path."""
+    """One zygote survives all requests and is not replaced; each program reads its own input by any path."""
     reading = "import os\nprint(open('/dev/stdin').read(), open('/dev/fd/0').read(), os.read(0, 9).decode())"
     with Sandbox(num_workers=1, backend=usable(backend)) as one:
         zygotes = set()
