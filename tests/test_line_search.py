@@ -168,7 +168,7 @@ def test_collapse_is_flagged_by_the_rule():
 
 
 def test_what_bfloat16_leaves_of_a_step():
-    """Weights of 1 and steps of 1: BF16 has 7 bits behind the point, so half of 2⁻⁷ is the least that moves 1."""
+    """Weights of 1 and steps of 1: BF16 has 7 bits after the point, so half of 2⁻⁷ is the least that moves 1."""
     model = torch.nn.Linear(4, 1, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, 1.0, 1.0, 0.0]]))

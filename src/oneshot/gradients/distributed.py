@@ -1,7 +1,7 @@
 r"""The gradient over several processes: `torchrun --nproc-per-node W -m oneshot.gradients.distributed …`.
 
-Blocks are dealt out: process r of W takes every W-th block, from the r-th on. Blocks are collected in block order, so g
-has the same bits as from one process. A model too large for one GPU is sharded by FSDP2 (`--sharded`): then all
+Blocks are dealt out: process r of W takes every W-th block, from the r-th on. Kept blocks are collected in block order,
+so g has the same bits as from one process. A model too large for one GPU is sharded by FSDP2 (`--sharded`): then all
 processes work on the same block, each on some of its groups, and block sums round differently.
 
 Gloo transfers tensors in main memory, NCCL those on GPUs. Start one process per GPU, or one per core without GPUs.
