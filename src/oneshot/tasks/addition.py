@@ -1,4 +1,4 @@
-"""Sums of two numbers, `47 + 85 =`, for pretrained models: to be answered with the bare number."""
+"""Sums of two numbers, `47 + 85 =`, for pretrained models; the answer is the bare number."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from oneshot.verifiers.final_answer import verify_bare_answer
 @dataclass(frozen=True)
 class Addition(Task):
     digits: int = 2
-    """Of both numbers."""
+    """Digits of each number."""
 
     name: ClassVar[str] = "addition"
 
