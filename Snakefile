@@ -47,15 +47,15 @@ PAPERMILL = f"{sys.executable} -m papermill"
 
 
 def code(notebook):
-    """The digest of the code that a job runs. Like `settings`, it takes no `input`: Snakemake leaves what depends on
-    it out of what it records, and would not notice a change."""
+    """The digest of the code that a job runs. Like `settings`, it takes no `input`: Snakemake does not record params
+    that depend on it, and would not notice a change."""
     return lambda wildcards: digests.job_digest(
         notebook, plan.picked(notebook, dict(wildcards.items()))
     )
 
 
 def settings(notebook):
-    """What the config and the wildcards say to a job, as YAML (in which 1.0e-5 stays a number)."""
+    """A job's parameters from config and wildcards, as YAML (in which 1.0e-5 stays a number)."""
     return lambda wildcards: as_yaml(plan.parameters(notebook, dict(wildcards.items())))
 
 
@@ -66,7 +66,7 @@ def as_yaml(parameters):
 
 
 def files(wildcards, input, output):
-    """The paths of a job, under the names that they have in its rule, which are those of its notebook."""
+    """The paths of a job, under the names that its rule and its notebook share."""
     signatures.check_files(Path(input[0]).stem, set(input.keys()))
     inputs = {
         name: value if isinstance(value, str) else list(value)
@@ -76,7 +76,7 @@ def files(wildcards, input, output):
 
 
 def read_by(names, main_job=False):
-    """The paths of every table of these figures, of all jobs of the plan or of the main job alone."""
+    """The paths of all tables that these figures read, for all jobs of the plan or for the main job alone."""
     return [
         path
         for table in figures.tables(names)
@@ -112,7 +112,7 @@ ARM_OUTPUTS = {table: ARM + f"/{table}.csv" for table in catalogue.ARM_TABLES}
 
 
 def one_of(names):
-    """A wildcard's constraint; with no names, one that nothing meets."""
+    """A wildcard's constraint; without names, one that matches nothing."""
     return "|".join(names) or "(?!)"
 
 

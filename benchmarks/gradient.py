@@ -1,12 +1,13 @@
-"""The gradient pass against a padded `transformers` loop, and against the matrix product the machine can do.
+"""The gradient pass against a padded `transformers` loop, and against the machine's peak rate in matrix products.
 
-Rollouts of `1m` and `4m` are random tokens, the hardest case, as completions share nothing: prompts of 24, completions
-of 8 to 72 (mean 40), 16 to a prompt; the weights are GRPO advantages of random rewards. Those of `own` are drawn by a
-policy of 1 M parameters, the step benchmark's: 16 to a prompt too, often alike, and fed once where they are. The peer
-is what a careful trainer does without sharing: all rows sorted by length, padded, SDPA under a causal mask, logits of
-the completion tokens only; beside it the same loop with rows in the order they were drawn. All give the same gradient,
-which is checked. `fewer_flops` is what the sorted peer computes over what is computed here: the ratio that equal
-efficiency would give. One thread; each measured several times in turn, best of each. Ends in one JSON line.
+Rollouts of `1m` and `4m` are random tokens, the hardest case, because completions share nothing: prompts of 24 tokens,
+completions of 8 to 72 (mean 40), 16 per prompt; the weights are GRPO advantages of random rewards. Those of `own` are
+drawn by a policy of 1 M parameters, the step benchmark's: also 16 per prompt, with shared prefixes that are fed once.
+The peer is what a careful trainer does without sharing: all rows sorted by length, padded, SDPA under a causal mask,
+logits of the completion tokens only. The same loop with rows in the order they were drawn is timed too. The packed
+gradient is checked against the peer's. `fewer_flops` is what the sorted peer computes over what is computed here: the
+ratio that equal efficiency would give. One thread; each is measured several times in turn, and the best counts. Ends in
+one JSON line.
 """
 
 import argparse
@@ -35,13 +36,13 @@ SIZES = {
     "4m": {"hidden": 256, "layers": 5, "heads": 8, "feed_forward": 768},
 }
 PADDED_TOKENS = 2048
-"""A chunk of the peer: its best of 1,024 to 8,192 here."""
+"""Tokens in a chunk of the peer: its best of 1,024 to 8,192 here."""
 OWN_PROMPTS, OWN_GROUP_SIZE = 256, 16
 TARGETS = {"gradient_vs_padded": 2.0, "utilisation_1m": 0.45, "utilisation_4m": 0.60}
 
 
 def random_rollouts(num_groups: int, group_size: int, prompt: int, shortest: int, longest: int, vocabulary: int):
-    """A rollout table of random tokens, and GRPO weights of random rewards, no group without."""
+    """A rollout table of random tokens, and GRPO weights of random rewards; every group has both rewards."""
     rng = np.random.default_rng(0)
     rows = []
     for problem in range(num_groups):
@@ -98,7 +99,7 @@ def padded_gradient(
 
 
 def own_rollouts(policy: Policy) -> tuple[pd.DataFrame, np.ndarray]:
-    """What the policy answers, and the GRPO weights of its right and wrong answers; groups without are left out."""
+    """The policy's rollouts and their GRPO weights; rollouts of weight zero are left out."""
     problems = draw_problems(TASK, (60, 80), OWN_PROMPTS, seed=0)
     sampling = Sampling(1.0, LONGEST, OWN_GROUP_SIZE)
     rollouts = draw_rollouts(TorchEngine(policy), problems, Draw("benchmark", "gradient"), sampling)

@@ -1,8 +1,8 @@
-"""What the gradient pass of 7B and 14B models needs on a GPU and on its host.
+"""The memory that the gradient pass of 7B and 14B models needs on a GPU and on its host.
 
-Weights are counted from the models' shapes; what autograd keeps is counted on one and two layers of real width, run
-here on a few tokens, and extended to all layers and to a chunk of the given size. Nothing of this was run on a GPU:
-kernels there keep less of attention, and PyTorch's allocator holds some per cent more. Ends in one JSON line.
+Weights are counted from the models' shapes. What autograd keeps is counted on one and two layers of full width with a
+few tokens, and extrapolated to all layers and to a chunk of the given size. Nothing of this was run on a GPU: kernels
+there keep less of attention, and PyTorch's allocator holds a few per cent more. Ends in one JSON line.
 """
 
 import argparse
@@ -39,7 +39,7 @@ GIB = 2**30
 
 
 def short_chunk(num_rollouts: int, prompt: int, completion: int) -> pd.DataFrame:
-    """One group with completions of one length that differ from their first token on, so that none is fed twice."""
+    """One group with completions of one length that differ from their first token on, so they share nothing."""
     rows = [
         (
             0,

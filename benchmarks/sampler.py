@@ -2,10 +2,10 @@
 
 `laptop`: the main policy of the laptop experiment, read from a folder of its results or pretrained here as the config
 says (six minutes). `smollm2`: the pretrained model and prompts of that experiment, worked examples included. `bare`:
-the same model and problems without examples, and 32 tokens to answer in. Same prompts, samples a prompt,
-temperature and longest answer on both sides. `generate` goes on until the last row of a batch has ended, and is tried
-at several batch sizes. Mean length and accuracy of both are printed: they sample from one distribution. One thread.
-Ends in one JSON line.
+the same model and problems without examples, and 32 tokens to answer in. Both sides have the same prompts, samples per
+prompt, temperature and longest answer. `generate` runs until the last row of a batch has ended, and is tried at several
+batch sizes. Mean length and accuracy of both are printed: they sample from one distribution. One thread. Ends in one
+JSON line.
 """
 
 import argparse
@@ -38,7 +38,7 @@ TARGETS = {"sampler_vs_generate_laptop": 2.5, "sampler_vs_generate_smollm2": 1.5
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be drawn, and the widths tried: rollouts in flight, rows of a batch."""
+    """What to draw, and the widths to try: rollouts in flight, rows of a batch."""
 
     policy: Policy
     problems: list[Problem]
@@ -111,7 +111,7 @@ def training_problems(config: dict, tasks: dict, count: int) -> list[Problem]:
 
 
 def raise_policy(config: dict, tasks: dict, num_steps: int | None) -> Policy:
-    """The main policy of the experiment, as notebook 00_pretrain raises it."""
+    """The main policy of the experiment, pretrained as in notebook 00_pretrain."""
     architecture = config["models"]["main"]
     mixture = config["mixtures"][architecture["mixture"]]
     num_steps = num_steps or architecture["steps"]
@@ -149,7 +149,7 @@ def by_engine(job: Job, num_slots: int) -> list[list[int]]:
 
 @torch.inference_mode()
 def by_generate(job: Job, batch: int) -> list[list[int]]:
-    """Prompts in order of length, so that little is padded; `samples` rows of each."""
+    """Prompts are sorted by length, so that little is padded; each has `samples` rows."""
     end, pad = job.policy.end_id, job.policy.tokenizer.pad_token_id
     prompts = [prompt for prompt in job.prompts for _ in range(job.samples)]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))

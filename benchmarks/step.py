@@ -1,10 +1,10 @@
-"""The whole one-shot step, sampling, scoring, gradient and update, against TRL's GRPOTrainer doing one optimiser step.
+"""The whole one-shot step (sampling, scoring, gradient, update) against one optimiser step of TRL's GRPOTrainer.
 
 Same policy (1 M parameters, pretrained for a minute so that its answers end by themselves), same prompts, group size,
 number of rollouts, verifier, objective (DAPO's token mean) and longest answer. Ours: two processes of one thread, each
 with half of the prompts. TRL: one process, FP32, no clipping of norms, no reference model, its best of several settings
 of threads and `steps_per_generation`. The two updates come from different samples of one policy: their cosine and the
-mean lengths of the answers say that the same thing was done. Set-up is not timed on either side.
+mean lengths of the answers show that the same work was done. Set-up is not timed on either side.
 Needs the extra `oracles`. Ends in one JSON line.
 """
 
@@ -180,7 +180,7 @@ def trl_step(folder: str, problems: list[Problem], generated: int) -> dict:
 
 
 def trl_config(folder: str, num_rollouts: int, generated: int) -> dict:
-    """One plain gradient step over all rollouts; what is on by default and costs time for nothing is off."""
+    """One plain gradient step over all rollouts; defaults that only cost time are off."""
     return {
         "output_dir": os.path.join(folder, "trl"),
         "per_device_train_batch_size": MICRO_BATCH,

@@ -1,9 +1,9 @@
-"""How many programs and how many mathematical answers are judged a second, and what is left behind.
+"""How many programs and mathematical answers are judged per second, and whether programs leak resources.
 
     python benchmarks/verifiers.py --programs 50000
 
-Programs are trivial (read a number, print another; every third one crashes or cheats), so the time is the sandbox's.
-Answers are such that text decides some and computer algebra the rest. Ends in one JSON line.
+Programs are trivial (read a number, print another; every third one ends early), so the time is the sandbox's. Text
+decides some of the answers, computer algebra the others. Ends in one JSON line.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ANSWERS = [(r"\frac{1}{2}", r"\boxed{0.5}"), ("70", r"\boxed{70}"), ("2x+3", r"\
 
 
 def held() -> dict[str, int]:
-    """Descriptors and processes of this process, and their resident memory in kB: zygotes and their like included."""
+    """Descriptors of this process, and number and resident memory (kB) of this process and all below it."""
     family = subprocess.run(["ps", "-o", "pid=,ppid=,rss=", "-e"], capture_output=True, text=True).stdout.split("\n")
     rows = [tuple(map(int, line.split())) for line in family if line.strip()]
     ours = {os.getpid()}
@@ -33,7 +33,7 @@ def held() -> dict[str, int]:
 
 
 def time_programs(backend: str, count: int, workers: int) -> dict[str, float]:
-    """Programs a second, and what is held after them that was not before."""
+    """Programs per second, and by how much `held` has grown after them."""
     with Sandbox(workers, backend) as sandbox:
 
         def run(index: int) -> str:

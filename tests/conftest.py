@@ -51,7 +51,7 @@ def problems():
 
 @pytest.fixture
 def rollouts(policy, engine, problems):
-    """12 groups of 4, with rewards dealt by hand: the first group all wrong, the second all right, the rest mixed."""
+    """12 groups of 4, with rewards set by hand: the first group all wrong, the second all right, the rest mixed."""
     drawn = draw_rollouts(engine, problems, Draw("test", "test"), Sampling(0.9, 6, group_size=4))
     rewards = np.random.default_rng(0).integers(0, 2, (12, 4)).astype(np.float32)
     rewards[0], rewards[1], rewards[2:, 0], rewards[2:, 1] = 0, 1, 0, 1
@@ -65,7 +65,7 @@ def weights(rollouts):
 
 
 def logprob_by_hand(policy, prompt_tokens, tokens, temperature):
-    """log π of each token, one forward pass a token, no padding, no batch: what every fast path must equal."""
+    """log π of each token, one forward pass per token, no padding, no batch: what every fast path must equal."""
     values = []
     for position in range(len(tokens)):
         prefix = torch.tensor([[*prompt_tokens, *tokens[:position]]])
@@ -75,13 +75,13 @@ def logprob_by_hand(policy, prompt_tokens, tokens, temperature):
 
 
 def differentiate(policy, rollouts, weights, num_blocks=1, first_block=0, block_ids=None, **options):
-    """`accumulate_gradient` for weights that are not yet a column."""
+    """`accumulate_gradient` for weights that are not a column yet."""
     blocks = Blocks(num_blocks, first_block, None if block_ids is None else tuple(block_ids))
     return accumulate_gradient(policy, rollouts.assign(weight=weights), blocks=blocks, **options)
 
 
 def lab_of(policy, problems=(), **options):
-    """A lab around a policy of a few parameters; θ0 is where it stands."""
+    """A lab around a small policy; θ0 is its current weights."""
     base = Policy(copy.deepcopy(policy.model), policy.tokenizer)
     sampling = Sampling(0.9, 6, group_size=4)
     exam = Examination(list(problems), "test", "validation", sampling)
@@ -95,7 +95,7 @@ def random_direction(policy, seed=0):
 
 
 def copy_project(folder):
-    """What git would give a stranger, the package itself being installed already."""
+    """A copy of the files that git does not ignore; the package itself is already installed."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
         target = folder / name

@@ -1,7 +1,7 @@
-"""Programs that cheat, flood, break out or break down. Run as a script it tries them all and prints what became of each.
+"""Programs that cheat, flood, break out or crash. Run as a script, it tries them all and prints the outcome of each.
 
-A program of STDIN is paid if it prints SECRET; a function of CALLS is paid if f(3) gives SECRET. No program here can
-know SECRET, so any that is paid has cheated; any that does what it must not be able to do prints ESCAPED.
+A program of STDIN is rewarded if it prints SECRET; a function of CALLS is rewarded if f(3) gives SECRET. No program
+here can know SECRET, so any that is rewarded has cheated. A program that does something forbidden prints ESCAPED.
 """
 
 import json
@@ -11,7 +11,7 @@ SECRET = "9f2c1e77"
 
 
 def tries(attempt: str, setup: str = "") -> str:
-    """A program that prints ESCAPED if its attempt goes through."""
+    """A program that prints ESCAPED if its attempt succeeds."""
     body = "\n    ".join(attempt.strip().split("\n"))
     return f"{setup}\ntry:\n    {body}\n    print('ESCAPED')\nexcept BaseException as error:\n    print(type(error))\n"
 
@@ -24,7 +24,7 @@ def syscall(number: int, *arguments: str) -> str:
 
 
 STDIN = {
-    # sight: files, other programs, the verifier
+    # reading: files, other programs, the verifier
     "read_passwd": tries("open('/etc/passwd').read()"),
     "read_home": tries(
         "import os, sys\nassert any(not sys.base_prefix.startswith('/root/' + name) for name in os.listdir('/root'))"

@@ -1,8 +1,8 @@
-"""A device beside the CPU, made of Python, and the trainer on it. Run by test_gpus.py in a process of its own.
+"""A second device, written in Python, and the trainer on it. Run by test_gpus.py in a process of its own.
 
 PyTorch lets a backend be written in Python. This one keeps every tensor's values in a CPU tensor and does what the CPU
-does, but refuses, as a GPU would, any operation on tensors of both. What runs on it moves its tensors as it should, and
-gives what the CPU gives; whether a GPU's kernels agree with a CPU's is not seen. A backend cannot be taken back.
+does, but refuses, as a GPU would, any operation on tensors of both. Code that passes moves its tensors correctly and
+gives the CPU's results; whether a GPU's kernels agree with a CPU's is not tested. A backend cannot be unregistered.
 """
 
 from functools import partial
@@ -49,7 +49,7 @@ def on_cpu(value):
 
 
 def run(name, operation, *args, **options):
-    """What every operation comes to."""
+    """Run an operation on the values of its tensors; its results are on the device of its arguments."""
     tensors = [value for value in tree_leaves((args, options)) if isinstance(value, torch.Tensor)]
     ours = {id(on_cpu(tensor)): tensor for tensor in tensors if is_ours(tensor)}
     if ours and name not in COPIES and any(tensor.dim() and not is_ours(tensor) for tensor in tensors):
@@ -90,7 +90,7 @@ def other(policy, tmp_path):
     """The same policy on the other device."""
     save_policy(policy, tmp_path, {})
     moved_over = load_policy(tmp_path, NAME)
-    moved_over.model.tie_weights()  # a device made of Python takes tied weights apart; others do not
+    moved_over.model.tie_weights()  # a device written in Python unties tied weights; others do not
     return moved_over
 
 

@@ -125,9 +125,9 @@ def test_each_addition_is_a_file_and_an_entry(tree):
     tree.write("config/tiny.yaml", yaml.safe_dump(config, sort_keys=False))
     code, output = snakemake(tree.folder, "figures", COUNT, "--configfile", "config/tiny.yaml")
     assert code == 0, output
-    counted = (tree.folder / COUNT).read_text()
+    counted = (tree.folder / COUNT).read_text().splitlines()
     for arm in ("one_shot", "one_shot_halved", "grpo", "idle"):
-        assert f"| {arm} |" in counted
+        assert arm in counted
     whole, half = (alpha_base(tree, arm) for arm in ("one_shot", "one_shot_halved"))
     assert half == pytest.approx(2 * whole, rel=1e-3)
     retention = (tree.folder / "results/tiny/problems/arithmetic/policy1/retention.jsonl").read_text()

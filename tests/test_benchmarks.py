@@ -1,4 +1,4 @@
-"""Loaders against the real files where they are to be had, and against rows made up to be wrong."""
+"""Loaders against the real files, if they are available, and against made-up rows that are wrong."""
 
 import base64
 import gzip
@@ -19,7 +19,7 @@ from oneshot.verifiers.math import MathVerifier
 
 MBPPPLUS = "mbppplus/MbppPlus-OriginFmt.jsonl.gz"
 EQUAL_GOLDS = [("10080", r"10,\!080"), (r"\frac14", r"\frac{1}{4}"), (r"\$36", "36"), ("1,-2", "-2,1")]
-"""Golds of MATH-500 that are the same answer, written otherwise."""
+"""Golds of MATH-500 that are the same answer, written differently."""
 UNIT_LEFT_OUT = [("15", r"15\mbox{ cm}^2"), (r"30^\circ", "30"), ("120", r"120^\circ")]
 """And those that differ by a unit that one side leaves out."""
 
@@ -205,7 +205,7 @@ def test_math500_against_itself_and_its_solutions(benchmarks):
 
 @pytest.mark.slow
 def test_no_gold_of_math500_is_taken_for_another(benchmarks):
-    """6,000 random pairs of golds: none accepted but those that say the same."""
+    """6,000 random pairs of golds: none is accepted except those that mean the same."""
     golds = sorted({row["answer"] for row in rows_of(benchmarks / "math500/test.jsonl")})
     rng = random.Random(0)
     pairs = [tuple(rng.sample(golds, 2)) for _ in range(6000)]

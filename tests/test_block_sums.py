@@ -1,4 +1,4 @@
-"""What a pass leaves behind: moments and noise against known ones, sketches against what they stand for."""
+"""The result of a pass: moments and noise against known ones, sketches against what they estimate."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The code verifier: what programs are shown, how tests go on after a crash, and what counts as the same value."""
+"""The code verifier: what programs see, how tests go on after a crash, and what counts as the same value."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Several processes against one, over gloo: blocks dealt out to the last bit, FSDP2's shards to rounding."""
+"""Several processes against one, over Gloo: dealt-out blocks agree to the last bit, FSDP2's shards to rounding."""
 
 import os
 import subprocess

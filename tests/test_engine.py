@@ -44,8 +44,8 @@ def build(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("beginning", ["", "47+8-5=50;1+2=;3"])
 def test_logprobs_are_those_of_transformers(architecture, beginning):
-    """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases, OLMo3 with norms behind what they
-    normalise, layers that see four tokens and others that YaRN stretches: all against the plain model."""
+    """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases, OLMo3 with norms after attention and
+    MLP, with windows of four tokens and with YaRN: all against the plain model."""
     policy = build(architecture)
     prompts = [beginning + prompt for prompt in PROMPTS]
     generation = generate(policy, prompts=prompts)
@@ -102,7 +102,7 @@ def test_a_rollout_does_not_depend_on_its_neighbours(policy):
 
 
 def test_rollouts_that_go_together_are_those_they_would_be_alone(policy):
-    """Forty samples of a prompt share slots and part one by one; each alone never shares."""
+    """Forty samples of a prompt share slots and split one by one; drawn alone, none shares."""
     ids = policy.encode(PROMPTS[1])
     all_keys = keys(1, 40)
     options = {"temperature": 0.5, "max_new_tokens": 7}
@@ -133,7 +133,7 @@ def test_equal_rollouts_are_decoded_once(policy, monkeypatch):
 
 @pytest.mark.parametrize("num_slots", [2, 64])
 def test_shared_beginnings_change_nothing(policy, num_slots, monkeypatch):
-    """Two tasks' worked examples in one batch, and a prompt of neither: fed once, the same rollouts."""
+    """The worked examples of two tasks in one batch, and a prompt without: each fed once, with the same rollouts."""
     sums, sorts = "1+2=;3\n4+3=;7\n", "sort:ba=;ab\nsort:dc=;cd\n"
     prompts = [sums + "5+5=", sorts + "sort:ca=", sums + "47+8-5=", "9=", sums + "5+6=", sorts + "sort:dacb="]
     together = generate(policy, num_slots, prompts=prompts)

@@ -43,7 +43,11 @@ IMPOSSIBLE = [
     ("colour", "red", r"config: .*'colour' was unexpected"),
     ("arms.grpo.settings.learning_rat", 1e-3, r"arms\.grpo\.settings\.learning_rat: small_steps has no such setting"),
     ("arms.grpo.settings", {"steps": 3, "prompts_per_step": 1}, r"arms\.grpo\.settings\.learning_rate: missing"),
-    ("arms.grpo.method", "smal_steps", r"arms\.grpo\.method: 'smal_steps' is not one of line_search, small_steps"),
+    (
+        "arms.grpo.method",
+        "smal_steps",
+        r"arms\.grpo\.method: 'smal_steps' is not one of line_search, cooling, small_steps",
+    ),
     ("arms.one_shot.settings.direction", "up", r"arms\.one_shot\.settings\.direction: not one of gradient, sign"),
     ("models.main.learning_rate", "4e-3", r"models\.main\.learning_rate: .*write 4\.0e-3"),
     ("sampling.group_size", 1, r"sampling\.group_size: 1 is less than the minimum of 2"),

@@ -1,4 +1,4 @@
-"""GPUs are shared out among processes. The names are made up: no driver is asked."""
+"""GPUs are assigned to processes. Their names are made up, and no driver is asked."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def four_gpus(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hold(four_gpus):
-    """Start a process that holds so many GPUs until its input is closed: (process, their names)."""
+    """Start a process that holds `count` GPUs until its input is closed: (process, their names)."""
     started = []
 
     def start(count):
@@ -98,7 +98,7 @@ def test_a_kernel_sees_the_gpus_of_its_job_alone(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_trainer_keeps_to_its_device():
-    """On a device made of Python, as no GPU is at hand: see other_device.py."""
+    """On a device written in Python, because no GPU is at hand: see other_device.py."""
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent / "other_device.py")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "4 passed" in done.stdout, done.stdout + done.stderr

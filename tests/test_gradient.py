@@ -22,7 +22,7 @@ def take(policy, rollouts, weights, **options):
 
 
 def double_loop(policy, rollouts, weights):
-    """g by the equation: a sum over rollouts of a sum over tokens, one backward pass a rollout, in FP64."""
+    """g by the equation: a sum over rollouts of a sum over tokens, one backward pass per rollout, in FP64."""
     precise = Policy(build_copy(policy).model.double(), policy.tokenizer)
     for row, weight in zip(rollouts.itertuples(), weights, strict=True):
         logprob = logprob_by_hand(precise, row.prompt_tokens, row.tokens, TEMPERATURE).sum()
@@ -151,7 +151,7 @@ def test_a_broken_policy_names_the_rollout(policy, rollouts, weights):
 
 
 def test_a_gradient_that_overflows_names_the_rollout(policy, rollouts, weights, monkeypatch):
-    """Log-probs are finite and their gradient is not: the rollout is found by itself."""
+    """Log-probs are finite and their gradient is not: the rollout is found by differentiating each alone."""
     culprit = rollouts.iloc[9]
 
     def overflowing(policy, chosen, temperature):

@@ -73,7 +73,7 @@ def pay_for_an_even_first_token(monkeypatch):
 
 @pytest.mark.parametrize("objective", ["policy_gradient", "grpo", "dapo", "reinforce_pp", "gspo"])
 def test_it_learns_what_is_rewarded(policy, problems, monkeypatch, objective):
-    """Pay for what half of the answers do: after 30 steps nearly all do it. With the sign flipped none would."""
+    """Reward what half of the answers do: after 30 steps nearly all do it. With the sign flipped none would."""
     pay_for_an_even_first_token(monkeypatch)
     lab = lab_of(policy, problems)
     steps = pd.DataFrame([step.record for step in small_steps.run(lab, replace(BRISK, objective=objective))])

@@ -126,7 +126,7 @@ def test_curvature_is_the_exact_fisher_information(policy, rollouts):
 
 
 def test_sequence_kl_by_hand(policy, rollouts):
-    """Σ over positions of Σ_v p log(p/q), one forward pass a prefix, in the direction KL(policy ‖ other)."""
+    """Σ over positions of Σ_v p log(p/q), one forward pass per prefix, in the direction KL(policy ‖ other)."""
     direction, chosen = random_direction(policy), rollouts.head(3)
     reference = Policy(type(policy.model)(policy.model.config), policy.tokenizer)
     reference.model.load_state_dict(policy.model.state_dict())
@@ -168,7 +168,7 @@ def test_collapse_is_flagged_by_the_rule():
 
 
 def test_what_bfloat16_leaves_of_a_step():
-    """Weights of 1 and steps of 1: BF16 has 7 bits behind the point, so half of 2⁻⁷ is the least that moves 1."""
+    """Weights of 1 and steps of 1: BF16 has 7 bits after the point, so half of 2⁻⁷ is the least that moves 1."""
     model = torch.nn.Linear(4, 1, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, 1.0, 1.0, 0.0]]))

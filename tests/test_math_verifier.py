@@ -1,4 +1,4 @@
-r"""The math verifier against pairs read by hand, real golds where they are to be had, and text nobody would write."""
+r"""The math verifier against pairs judged by hand, real golds if they are available, and adversarial text."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The bookkeeping of memory against what is really kept."""
+"""The bookkeeping of memory against what autograd really keeps."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_bookkeeping_is_what_a_model_of_full_depth_takes(rollouts, config, dtype
 
 
 def test_a_large_vocabulary_is_not_kept(rollouts):
-    """Autograd keeps what it keeps with a smaller vocabulary; logits and their gradient exist for a few tokens."""
+    """Autograd keeps no more than with a smaller vocabulary; logits and their gradient exist for a few tokens."""
     large = Qwen2Config(**{**SHAPE, "vocab_size": 6000})
     needed = gradient_memory(large, rollouts, dtype=torch.float32)
     model = AutoModelForCausalLM.from_config(large, dtype=torch.float32)

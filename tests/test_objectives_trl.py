@@ -1,7 +1,7 @@
 """Objectives against TRL's own loss and its gradient, on the same tokens, at θ0 and away from it.
 
 GRPO, Dr. GRPO, DAPO and GSPO are GRPOTrainer's, advantages and padding included; DPO is DPOTrainer's; STaR is what
-SFTTrainer minimises on the kept answers. TRL has no REINFORCE++: that one is held against a loop over tokens, written
+SFTTrainer minimises on the kept answers. TRL has no REINFORCE++, which is compared with a loop over tokens, written
 from its paper.
 """
 

@@ -1,4 +1,4 @@
-"""The packed layout against one forward pass a token, for every architecture the paper uses."""
+"""The packed layout against one forward pass per token, for every architecture the paper uses."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def random_rollouts(seed=0, group_sizes=(3, 1, 4), prompt_lengths=(5, 7, 5), lon
 
 
 def beginning_alike(rollouts, shared):
-    """The same rollouts, the prompts of some problems behind a common beginning."""
+    """The same rollouts, with a common prefix before the prompts of some problems."""
     prompts = [
         np.r_[shared[problem], prompt] if problem in shared else prompt
         for problem, prompt in zip(rollouts.problem_id, rollouts.prompt_tokens, strict=True)
@@ -45,7 +45,7 @@ def test_log_probs_and_gradient_are_those_of_one_token_at_a_time(name, prompt_le
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("alone", [(), (2,), (0,)])
 def test_beginnings_that_prompts_share_are_fed_once_and_change_nothing(name, alone):
-    """Two beginnings of different lengths, and a prompt with none or one that nothing shares."""
+    """Two prefixes of different lengths, and a prompt with none or one that no other shares."""
     rollouts = random_rollouts(group_sizes=(3, 1, 4, 2, 3), prompt_lengths=(5, 7, 5, 1, 3))
     first, second = np.arange(18), np.arange(40)[::-2]
     shared = {0: first, 1: second, 2: first, 3: second, 4: first}
@@ -57,7 +57,7 @@ def test_beginnings_that_prompts_share_are_fed_once_and_change_nothing(name, alo
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_what_rollouts_of_a_group_share_is_fed_once_and_changes_nothing(name):
-    """Two different tokens: rollouts that are equal, that begin alike, and that are beginnings of others."""
+    """Of two different tokens: rollouts that are equal, that share a prefix, and that are prefixes of others."""
     rollouts = random_rollouts(group_sizes=(30, 1, 12), different_tokens=2)
     layout = pack(rollouts)
     beginnings, pairs = set(), set()
@@ -113,7 +113,7 @@ def test_completions_of_one_token_need_no_completion_slice():
 
 @pytest.mark.parametrize("window", [1, 3, 8, 19, 20])
 def test_a_sliding_window_ends_where_it_does_in_transformers(window):
-    """Windows that end within completions, prompts and what prompts share; three of four layers have one."""
+    """Windows that end within completions, prompts and shared prefixes; three of four layers have one."""
     policy = build("olmo3", num_hidden_layers=4, sliding_window=window)
     rollouts = random_rollouts(longest=12, different_tokens=2)
     check_against_one_token_at_a_time(policy, rollouts)

@@ -101,7 +101,7 @@ GOLD = "She sold 46/2 = <<46/2=23>>23 in May.\nAltogether 46+23 = <<46+23=69>>69
         ("<<29-6=23>> <<71-2=69>>", 0),  # numbers from nowhere
         ("<<46+23=69>>", 0),  # 23 was never found
         ("<<46+46=92>> <<92+46=138>>", 0),  # true, and leads nowhere
-        ("#### 69 <<46/2=23>> <<46+23=69>>", 0),  # behind the answer
+        ("#### 69 <<46/2=23>> <<46+23=69>>", 0),  # after the answer
         ("<<23=23>> <<69=69>>", 0),  # no calculation
         ("<<46/2=23", 0),
         ("<<__import__('os')=23>>", 0),

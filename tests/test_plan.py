@@ -45,7 +45,7 @@ TOLD = {
     "batch": {"sample", "gradient", "baseline"},
     "line_search.evaluations": {"direction", "line_search", "slope", "baseline"},
     "line_search": {"direction", "line_search", "slope"},
-    "arms.one_shot.settings": {"direction"},
+    "arms.one_shot.settings": {"direction", "line_search"},
     "arms.grpo.settings": {"baseline", "tuning"},
     "arms.grpo.tune": {"tuning"},
     "arms.grpo.method": {"baseline", "tuning"},
@@ -55,9 +55,9 @@ TOLD = {
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }
-"""Beginning of a key -> the rules whose jobs are told something else when it changes; the longest beginning counts.
+"""Prefix of a key -> the rules whose jobs get other parameters when the key changes; the longest prefix counts.
 
-The summary is told the whole config. A change of `cells` adds and removes jobs; of `experiment`, it starts anew."""
+The summary gets the whole config. A change of `cells` adds and removes jobs; one of `experiment` starts a new run."""
 
 
 def config():
@@ -109,7 +109,7 @@ def test_a_changed_key_re_runs_exactly_what_it_touches(path):
 
 
 def test_nothing_snakemake_records_depends_on_inputs():
-    """Snakemake leaves params that take `input` out of what it records, and would not notice a change of them."""
+    """Snakemake does not record params that take `input`, and would not notice a change of them."""
     text = (ROOT / "Snakefile").read_text()
     recorded = re.findall(r"^        (?:code|settings)=(.*),$", text, re.M)
     assert len(recorded) > 20

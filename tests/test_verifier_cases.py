@@ -1,7 +1,7 @@
-r"""The math verifier's rules as small pairs, one a line; and pairs derived from public bug reports, where they are.
+r"""The math verifier's rules as small pairs, one per line; and pairs derived from public bug reports, if available.
 
-Each pair says what is decided: in `reading` (what an answer is), `comparing` (when two are the same) and `boxed` (which
-boxes count). The reports' pairs are `verifier_cases/cases.jsonl` in the folder that ONESHOT_BENCHMARKS names.
+Each pair shows a decision of `reading` (what an answer is), `comparing` (when two are the same) or `boxed` (which boxes
+count). The reports' pairs are `verifier_cases/cases.jsonl` in the folder that ONESHOT_BENCHMARKS names.
 """
 
 import json
@@ -198,7 +198,7 @@ def test_a_question_that_asks_for_a_percentage(verifier, gold, answer, paid):
 
 
 def test_the_reports_cases(verifier, benchmarks):
-    """None of the clear ones is judged wrongly; of the debatable ones, none is paid that should not be."""
+    """None of the clear ones is judged wrongly; of the debatable ones, none is rewarded that should not be."""
     lines = (benchmarks / "verifier_cases/cases.jsonl").read_text().splitlines()
     cases = [case for case in map(json.loads, lines) if case["kind"] == "math"]
     verifier.check_golds({case["gold"]: case["id"] for case in cases})

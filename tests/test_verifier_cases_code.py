@@ -1,6 +1,6 @@
-"""What is paid and what is not: small programs of every kind that graders have been seen to judge wrongly.
+"""What is rewarded and what is not: small programs of every kind that graders have been seen to judge wrongly.
 
-The tables are ours. A larger collection, derived from public reports, is run where its file is to be had.
+The tables are ours. A larger collection, derived from public reports, is run if its file is available.
 """
 
 import json
@@ -12,7 +12,7 @@ from oneshot.verifiers.code import CodeVerifier, ProgramTest, extract_program
 from oneshot.verifiers.preludes import LIVECODEBENCH_PRELUDE
 
 SUM = (("2\n5\n", "7\n"), ("-1\n4\n", "3\n"))
-"""Two tests of a program that reads two numbers and prints their sum: what one leaves behind, the other would meet."""
+"""Two tests of a program that reads two numbers and prints their sum: the second would see what the first leaves."""
 READ = "a, b = int(input()), int(input())\n"
 OPT_IN = "a printed tolerance is opt-in: LiveCodeBench's rule is exact"
 OWN_INTERPRETER = "the interpreter's own limit holds, as for `python file.py`"
@@ -299,7 +299,7 @@ def test_one_verdict_however_often(verifier):
 
 
 def test_collected_cases(benchmarks):
-    """Every case but those decided otherwise by a rule; no clear one is paid that should not be."""
+    """Every case except those decided otherwise by a rule; no clear one is rewarded that should not be."""
     path = benchmarks / "verifier_cases/cases.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is not there")

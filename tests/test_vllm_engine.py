@@ -1,4 +1,4 @@
-"""The vLLM engine against the CPU engine and the trainer: same greedy tokens, same log-probs, moved and put back.
+"""The vLLM engine against the CPU engine and the trainer: same greedy tokens, same log-probs, moved and restored.
 
 Runs where vLLM is installed; with ONESHOT_REQUIRE_VLLM=1 its absence is a failure, not a reason to skip.
 """
@@ -40,7 +40,7 @@ OPTIONS = {"qwen3": {"hidden_size": 64, "head_dim": 32}, "olmo3": {"sliding_wind
 
 
 def build(tied, architecture="qwen3"):
-    """Heads of the size that vLLM wants, two queries a key-value head, a tied or a separate output head."""
+    """Heads of the size that vLLM needs, two queries per key-value head, a tied or a separate output head."""
     tokenizer = build_tokenizer((), 99)
     shape = {"hidden_size": 128, "intermediate_size": 128, "initializer_range": 0.1, **OPTIONS.get(architecture, {})}
     ids = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": OTHER_END}
@@ -219,7 +219,7 @@ def test_progress_is_told_rollout_by_rollout(pair, prompts):
 
 @needs_vllm
 def test_weights_that_did_not_arrive_stop_the_run(pair, prompts, monkeypatch):
-    """Without its remedy the tied head keeps the old weights; a cache that is kept has old keys and values."""
+    """Without the repair the tied head keeps the old weights; a prefix cache that is kept has old keys and values."""
     policy, engine = pair
     base = draw(engine, prompts, keys(3))
     direction = {name: 0.05 * values for name, values in random_direction(policy).items()}
@@ -259,7 +259,7 @@ def test_an_engine_told_to_sleep_does_so_after_every_call(pair, prompts, monkeyp
 @needs_vllm
 @pytest.mark.parametrize("architecture", ["qwen2", "llama", "olmo3"])
 def test_other_architectures(architecture, prompts):
-    """Those of the paper's models, moved and put back: biases, grouped queries, sliding windows, norms behind."""
+    """Those of the paper's models, moved and restored: biases, grouped queries, sliding windows, norms after."""
     policy = build(False, architecture)
     with VllmEngine(policy, context=48, num_slots=16) as engine:
         assert_same_greedy(policy, engine, prompts)

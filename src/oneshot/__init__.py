@@ -1,19 +1,20 @@
 """One-Shot RLVR: one policy-gradient step on a massive rollout batch, scaled by a line search.
 
-The map, in the order of the claim; a package imports from those above it, never from those below:
+The map, in the order of the claim. A package imports only from its own line and those above it; the one exception is
+the stamp of `workflow.provenance`, which `gradients.distributed` writes.
 
-    files  vectors  statistics  prefixes      files that are checked; vectors in weight space; intervals
-    sandbox  verifiers  tasks                 where programs run; who is paid; problems and their splits
-    policies  engines                         models and how they are asked; what draws tokens
+    files  vectors  statistics  prefixes      checked files; vectors in weight space; intervals; shared prompt prefixes
+    sandbox  verifiers  tasks                 where programs run; what is rewarded; problems and their splits
+    policies  engines                         models and their prompts; what draws tokens
     rollouts  sampling                        the table of rollouts; drawing and scoring them
     gradients                                 the one pass over them, objectives as weights, blocks that add up
     steps                                     directions from g, moves that are undone bit for bit, the line search
     arms  measures                            the format of every method's results; evaluation, costs, acceptance
     baselines                                 other methods, one file each
-    figures                                   one file a figure or table, from tables alone
+    figures                                   one file per figure or table; each reads tables only
     workflow                                  what Snakemake and papermill need: the plan, digests, config checks
 
-The alphabet of shapes. A tensor's name ends in its axes; a letter means the same everywhere:
+The alphabet of shapes. A tensor's name ends in its axes. A letter means the same everywhere but in `engines.decoder`:
 
     A  tokens of all attention slices, padding included      L  positions of one sequence
     B  rollouts of one chunk                                 M  positions seen by attention; entries of a sketch

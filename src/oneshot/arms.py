@@ -1,14 +1,14 @@
-"""Arms: one format for what every method at every setting came to.
+"""Arms: one format for the results of every method.
 
-An arm is one method with its settings. It passes through points: 0 is the base policy; then whatever the method counts
-(steps, multiples of α_base). A run of an arm leaves five tables in its folder `arms/<arm>/`, each of which begins with
-the run's identity (IDENTITY):
+An arm is one method with its settings. It is measured at points: 0 is the base policy, the others are whatever the
+method counts (steps, multiples of α_base). A run of an arm writes five tables to its folder `arms/<arm>/`. The first
+columns of each say whose run it is (IDENTITY):
 
-    points      one row a point, split and task asked: accuracies, entropy, KL, and what had been spent by then
-    by_problem  right answers by problem of the test split, at the base and at chosen points
-    steps       what the method records of each of its steps; columns are its own
+    points      one row per point, split and task: accuracies, entropy, KL, and the cost so far
+    by_problem  correct answers per problem of the test split, at the base and at chosen points
+    steps       what the method records of each step, in columns of its own
     quantities  single numbers: quantity, value, unit
-    timings     seconds spent by each point, apart so that the other tables of equal runs are equal byte for byte
+    timings     seconds spent up to each point; kept apart, so the other tables of equal runs are equal byte for byte
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ import pandas as pd
 from oneshot.files import BadFile, read_csv, write_csv
 
 IDENTITY = ["experiment", "model", "task", "policy", "run", "arm"]
-"""Columns that say whose row it is. `policy` and `run` are seeds."""
+"""Columns that say which run of which arm a row belongs to. `policy` and `run` are seeds."""
 WHOLE_SPLIT = "all"
-"""The value of column `asked` in rows about all problems of a split; other rows are about those of one task."""
+"""Value of column `asked` in rows about all problems of a split; other rows are about the problems of one task."""
 MEASURED = ["accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"]
 COSTS = ["rollouts", "tokens", "flops", "sampling_phases", "gradient_steps", "search_rounds"]
 TABLES = {
@@ -33,7 +33,7 @@ TABLES = {
     "quantities": ["quantity", "value", "unit"],
     "timings": ["point", "seconds"],
 }
-"""Table -> the columns that every method's must have, the identity aside."""
+"""Table -> the columns that every method must write after the identity."""
 NUMBERS = {"points": [*MEASURED, *COSTS], "quantities": ["value"], "timings": ["seconds"]}
 """Table -> the columns that must hold finite numbers."""
 
@@ -57,7 +57,7 @@ class ArmTables:
         return frame if len(frame.columns) else pd.DataFrame(columns=TABLES[table])
 
     def write(self, identity: dict, out: dict[str, Path]) -> None:
-        """Write every table to the path `out` has for it, the identity in front."""
+        """Write each table to `out[table]`, with the identity columns first."""
         for table in TABLES:
             frame = self.frame(table)
             for place, column in enumerate(IDENTITY):
@@ -66,7 +66,7 @@ class ArmTables:
 
 
 def read_table(folders: Iterable[str | Path], table: str) -> pd.DataFrame:
-    """That table of several runs, one under the other. BadFile names a file or value that is not what it should be."""
+    """One table of several runs, concatenated. Raises BadFile that names the file, and the value if one is bad."""
     frames = []
     for folder in folders:
         path = Path(folder) / f"{table}.csv"
@@ -86,14 +86,14 @@ def _check_numbers(frame: pd.DataFrame, path: Path, columns: list[str]) -> None:
 
 
 def with_identity(frame: pd.DataFrame, identity: dict) -> pd.DataFrame:
-    """The table with the identity's columns in front."""
+    """The table with the identity columns first."""
     head = {column: identity[column] for column in IDENTITY if column in identity}
     return pd.concat([pd.DataFrame(head, index=frame.index), frame], axis=1)
 
 
 def run_key(identity: dict) -> str:
-    """The first part of every rollout's key: arms of one run share it, and with it their noise.
+    """The first part of every rollout's key. Arms of one run share it, and so share their noise.
 
-    Never change its form: every number of every experiment would be drawn anew.
+    Never change its form: every rollout of every experiment would be drawn anew.
     """
     return "results/{experiment}/{model}/policy{policy}/{task}/run{run}".format(**identity)

@@ -1,7 +1,7 @@
-"""Files: where notebook parameters point, how results reach the disk, and what is refused when they are read back.
+"""Files: paths of notebook parameters, atomic writes, checked reads.
 
-Every file is written under a temporary name and renamed, so a killed run leaves nothing half-written. Every input is
-checked before it is used, and an error names the file, what is wrong with it and the way out.
+Every file is written under a temporary name and then renamed, so a killed run leaves no half-written result. Every
+input is checked before it is used. An error names the file, what is wrong with it and what to do.
 """
 
 import json
@@ -14,11 +14,11 @@ import pandas as pd
 
 
 class MissingInput(FileNotFoundError):
-    """An input that an earlier notebook writes is not there."""
+    """An input that an earlier notebook writes is missing."""
 
 
 class BadFile(ValueError):
-    """A file that is there but is not what it should be."""
+    """A file exists but does not hold what it should."""
 
 
 def project_root() -> Path:
@@ -30,12 +30,12 @@ def project_root() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path of a notebook parameter: relative ones count from the project's root, wherever Jupyter was started."""
+    """The path of a notebook parameter. Relative paths start at the project's root, wherever Jupyter was started."""
     return project_root() / path
 
 
 def require(path: str | Path, notebook: str) -> Path:
-    """The resolved path of an input, or one line that says how to make it."""
+    """The resolved path of an input. Raises MissingInput, with one line that says how to make it."""
     resolved = resolve(path)
     if not resolved.exists():
         top, *rest = Path(path).parts
@@ -46,7 +46,7 @@ def require(path: str | Path, notebook: str) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it takes the name `path` only if the block succeeds."""
+    """A temporary file next to `path`, renamed to `path` only if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -58,13 +58,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """A tidy CSV, floats with 9 significant digits: as many as an FP32 number can carry."""
+    """Write a CSV. Floats get 9 significant digits, enough to restore any FP32 number."""
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
 
 
 def read_csv(path: str | Path, columns: list[str]) -> pd.DataFrame:
-    """The CSV at `path`, which must have at least these columns and one row."""
+    """The CSV at `path`. Raises BadFile unless it has at least these columns and one row."""
     try:
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:

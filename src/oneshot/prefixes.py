@@ -1,15 +1,18 @@
-"""What prompts have in common at their beginning: worked examples, a system message. Computed once, in both passes."""
+"""Prefixes that prompts share (worked examples, a system message). Sampling and gradient compute each of them once."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
 
 WORTH_SHARING = 16
-"""Prompts that agree in this many tokens have what they share fed once."""
+"""Shortest prefix, in tokens, that is worth sharing."""
 
 
 def shared_prefixes(prompts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    """What each prompt shares with all others that begin alike, at least one token of each left over; () if little."""
+    """For each prompt, the prefix shared by all prompts with the same first WORTH_SHARING tokens; () if none is.
+
+    A shared prefix leaves every prompt at least one token and is itself at least WORTH_SHARING tokens long.
+    """
     alike = defaultdict(list)
     for prompt in prompts:
         alike[tuple(prompt[:WORTH_SHARING])].append(tuple(prompt))

@@ -1,4 +1,4 @@
-"""The rollout table: what was drawn, one row a rollout, as a pandas frame in memory and Parquet on disk.
+"""The rollout table, one row per rollout: a pandas frame in memory, Parquet on disk.
 
     problem_id      int64     content hash of the problem
     sample_id       int32     0 … G-1 within the problem's group
@@ -8,12 +8,13 @@
     entropy_nats    float32   mean entropy of π over the completion's tokens
     ended           bool      false if it was cut off
     text            str       the completion, decoded
-    status          str       the verdict
-    reward          float32   what the binary verifier paid: 1 or 0
-    credit          float32   partial credit, 0 to 1; the reward itself where the task gives none
+    status          str       the verdict, or cut_off
+    reward          float32   the verifier's binary reward: 1 or 0
+    credit          float32   partial credit, 0 to 1; equal to the reward if the task gives none
 
-Rows of a group stand together, in the order of `sample_id`; all groups have the same size. Equal answers of a group are
-possible (a sure policy repeats itself) and must be paid alike; all groups at once made of copies are a broken sampler.
+Rows of a group are adjacent and ordered by `sample_id`; all groups have the same size. A group may hold equal answers
+(a confident policy repeats itself), and these must have equal rewards. If all answers are equal in every group, the
+sampler is broken.
 """
 
 import hashlib
@@ -52,7 +53,7 @@ def save_rollouts(rollouts: pd.DataFrame, path: str | Path, metadata: dict[str, 
 
 
 def load_rollouts(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table and its metadata, checked; an error names the file and what is wrong with it."""
+    """(table, metadata), checked. Raises BadFile that names the file and what is wrong with it."""
     try:
         table = pq.read_table(path)
         metadata = json.loads(table.schema.metadata[b"oneshot"])
@@ -66,13 +67,13 @@ def load_rollouts(path: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def load_batch(paths: list[str | Path]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The shards of one batch under one another, and the metadata of the first."""
+    """(table, metadata): the shards of one batch concatenated, and the metadata of the first."""
     shards = [load_rollouts(path) for path in paths]
     return pd.concat([rollouts for rollouts, _ in shards], ignore_index=True), shards[0][1]
 
 
 def check_rollouts(rollouts: pd.DataFrame, name: str) -> None:
-    """Refuse, by name, what a gradient could not honestly be computed from."""
+    """Raise BadFile, naming the first bad rollout, if no valid gradient can be computed from the table."""
     if rollouts.empty:
         raise BadFile(f"{name}: no rollouts")
     num_tokens, num_logprobs = rollouts.tokens.map(len), rollouts.logprobs.map(len)
@@ -96,7 +97,7 @@ def check_rollouts(rollouts: pd.DataFrame, name: str) -> None:
 
 
 def num_groups(rollouts: pd.DataFrame) -> tuple[int, int]:
-    """(number of groups P, group size G) of a table whose groups have one size."""
+    """(number of groups P, group size G). Raises BadFile if the groups cannot all have one size."""
     num_problems = rollouts.problem_id.nunique()
     if len(rollouts) % num_problems:
         raise BadFile(f"{len(rollouts)} rollouts of {num_problems} problems: groups of unequal size")
@@ -104,7 +105,7 @@ def num_groups(rollouts: pd.DataFrame) -> tuple[int, int]:
 
 
 def digest(rollouts: pd.DataFrame) -> str:
-    """16 hex digits over which problems were asked and what was answered: equal rollouts, equal digest."""
+    """16 hex digits over problem ids, sample ids and completion tokens: equal rollouts, equal digest."""
     state = hashlib.blake2b(digest_size=8)
     for column in ("problem_id", "sample_id"):
         state.update(np.ascontiguousarray(rollouts[column], dtype=np.int64).tobytes())

@@ -1,7 +1,7 @@
 """Sampling: problems in, scored rollouts out.
 
-The key of every rollout is (run, purpose, step, problem, sample). The same problem met in another step or for another
-purpose therefore gets fresh noise, and the same key gives the same noise to every policy (common random numbers).
+The key of every rollout is (run, purpose, step, problem, sample). A problem drawn again in another step or for another
+purpose therefore gets fresh noise. The same key gives every policy the same noise (common random numbers).
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status, Verdict
 
 CUT_OFF = "cut_off"
-"""Status of a completion that reached the token limit: never shown to the verifier, never paid."""
+"""Status of a completion that reached the token limit: it is not verified and gets no reward."""
 GREEDY = 0.0
-"""The temperature that stands for greedy decoding: the most probable token each time."""
+"""The temperature that means greedy decoding: the most probable token each time."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sampling:
     """How rollouts are drawn."""
 
     temperature: float
-    """Of the softmax, in sampling and in the gradient alike; GREEDY for greedy decoding."""
+    """Temperature of the softmax, in sampling and in the gradient; GREEDY for greedy decoding."""
     max_new_tokens: int
     """Longer completions are cut off."""
     group_size: int = 1
@@ -38,7 +38,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a set of rollouts is drawn for: with problem and sample, the key of their noise."""
+    """The purpose of a set of rollouts. With problem and sample, it is the key of their noise."""
 
     run: str
     """Names experiment, model, task, policy and run seed."""
@@ -87,7 +87,7 @@ def draw_rollouts(
 def score(
     policy: Policy, problems: list[Problem], prompts: list[list[int]], generation: Generation, opening: str = ""
 ) -> pd.DataFrame:
-    """The rollout table of a generation: cut, decoded and verified, with its opening."""
+    """The rollout table of a generation: padding removed, decoded, and verified with `opening` in front."""
     lengths = generation.lengths_R.tolist()
     group_size = len(lengths) // len(problems)
     tokens = _ragged(generation.tokens_RT.int(), lengths)
@@ -114,7 +114,7 @@ def score(
 
 
 def _verdicts(answers: list[tuple[Problem, str] | None]) -> list[Verdict | None]:
-    """Each answer's verdict, given by its problem's task; None for what was cut off."""
+    """The verdict of each answer by its problem's task; None for answers that were cut off."""
     verdicts: list[Verdict | None] = [None] * len(answers)
     for name in {answer[0].task for answer in answers if answer}:
         rows = [row for row, answer in enumerate(answers) if answer and answer[0].task == name]
@@ -124,9 +124,9 @@ def _verdicts(answers: list[tuple[Problem, str] | None]) -> list[Verdict | None]
 
 
 def summarise_rollouts(rollouts: pd.DataFrame) -> dict[str, float]:
-    """What a table says of its policy: accuracy, shares of unparsable and cut-off rollouts, entropy, length.
+    """Accuracy, shares of unparsable and cut-off rollouts, mean entropy and mean length of a table.
 
-    Entropy is the mean over all tokens drawn, in nats, so that a long completion counts by its length.
+    Entropy is in nats per token, the mean over all tokens: a long completion counts by its length.
     """
     lengths = rollouts.tokens.map(len)
     return {

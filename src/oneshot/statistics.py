@@ -19,7 +19,7 @@ def t_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float, 
 
 
 def bootstrap_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0) -> tuple[float, float, float]:
-    """(mean, low, high) over problems of one policy: BCa bootstrap of the mean. For pairs, give the differences."""
+    """(mean, low, high) over problems of one policy: BCa bootstrap of the mean. For paired values, pass differences."""
     values = np.asarray(values, dtype=float)
     if np.ptp(values) == 0:
         return values.mean(), values.mean(), values.mean()
@@ -47,7 +47,7 @@ def fieller_interval(
 ) -> tuple[float, float, float]:
     """(ratio, low, high) of the means of paired values, by Fieller's theorem.
 
-    Infinite bounds where the denominator's mean is not significantly different from zero.
+    The bounds are infinite if the denominator's mean is not significantly different from zero.
     """
     x, y = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     ratio = x.mean() / y.mean()
@@ -65,7 +65,7 @@ def fieller_interval(
 
 
 def pass_at_k(num_correct: np.ndarray, num_samples: int, k: int) -> np.ndarray:
-    """Unbiased 1 - C(n-c, k) / C(n, k) for every problem (Chen et al. 2021)."""
+    """Unbiased pass@k of every problem, 1 - C(n-c, k) / C(n, k) (Chen et al. 2021): [P] -> [P]."""
     if not 1 <= k <= num_samples:
         raise ValueError(f"pass@{k} needs at least {k} samples a problem, not {num_samples}")
     failures = num_samples - np.asarray(num_correct)
@@ -75,6 +75,6 @@ def pass_at_k(num_correct: np.ndarray, num_samples: int, k: int) -> np.ndarray:
 
 
 def variance_reduction(differences: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """1 - Var(first - second) / (Var first + Var second): what common random numbers (and problems) saved."""
+    """1 - Var(first - second) / (Var first + Var second): the share that common random numbers (and problems) save."""
     independent = np.var(first, ddof=1) + np.var(second, ddof=1)
     return float(1 - np.var(differences, ddof=1) / independent) if independent else math.nan

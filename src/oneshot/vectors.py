@@ -1,4 +1,4 @@
-"""Vectors in weight space: parameter name -> FP32 tensor, and the little algebra they need.
+"""Vectors in weight space: parameter name -> FP32 tensor, and the algebra they need.
 
 The weights, the gradient, every direction, the Fisher diagonal and the second moment are all vectors of this kind.
 """

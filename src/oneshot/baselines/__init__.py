@@ -1,8 +1,8 @@
 """Methods, one file each: a docstring with the mathematics, `Settings`, and `run(lab, settings)`, a generator of steps.
 
-`METHODS` names the file of each. A method that learns from the one-shot batch says `USES_BATCH = True`; the others draw
-their own rollouts. One that is not expected to learn says `CONTROL = True`. What is known of a method before anything
-runs, its settings and whether it uses the batch, is read from its source: planning imports no method.
+`METHODS` maps each name to its module. A method that learns from the one-shot batch sets `USES_BATCH = True`; the
+others draw their own rollouts. One that is not expected to learn sets `CONTROL = True`. Planning imports no method: it
+reads `Settings` and `USES_BATCH` from the source.
 """
 
 from importlib import import_module

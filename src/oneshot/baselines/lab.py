@@ -1,7 +1,7 @@
-"""The lab: what a method works with, and what it hands back.
+"""The lab: what a method works with, and what it returns.
 
-A method trains `lab.policy` in place. It sees training and validation problems only, and every rollout that it draws
-goes through the lab, which charges it.
+A method trains `lab.policy` in place. It sees only training and validation problems. It draws every rollout through
+the lab, which charges it.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,20 +24,20 @@ class Step:
     """What a method did in one of its steps."""
 
     point: float
-    """Its number, as it will stand in the tables."""
+    """Its number in the tables."""
     record: dict[str, float]
-    """What the method records of it."""
+    """What the method records of this step."""
     measured: bool = False
-    """Whether the policy is to be measured as it now stands."""
+    """Whether to measure the policy after this step."""
     chosen: bool = False
-    """Whether this point stands for the arm in tables: decided by the config or on validation problems."""
+    """Whether tables show the arm at this point: decided by the config or on validation problems."""
     temperature: float | None = None
-    """At which the policy is to be measured; None: that of the run."""
+    """At which to measure the policy; None: that of the run."""
 
 
 @dataclass
 class Lab:
-    """One policy on one run's problems, with an account of what is spent."""
+    """One policy on one run's problems, with a ledger of its costs."""
 
     engine: Engine
     """Its policy is the one that is trained."""
@@ -50,11 +50,11 @@ class Lab:
     """The first part of every rollout's key."""
     ledger: Ledger
     rewards: str = "binary"
-    """What is learnt from; what is reported is always the binary verdict."""
+    """The reward function to learn from; results always report the binary verdict."""
     max_gap_nats: float = float("inf")
-    """Largest difference of a token's log-prob between sampler and trainer with which a run goes on."""
+    """Largest allowed difference of a token's log-prob between sampler and trainer."""
     budget: int = 0
-    """Rollouts that an arm with matched cost spends in all."""
+    """Total rollouts of an arm with matched cost."""
     batch: pd.DataFrame | None = None
     """The one-shot batch, for methods that learn from it; already charged."""
     track: Callable[[Iterable], Iterable] = field(default=iter)
@@ -65,17 +65,17 @@ class Lab:
         return self.engine.policy
 
     def restore(self) -> None:
-        """Put the policy back to θ0."""
+        """Restore the policy to θ0."""
         self.policy.model.load_state_dict(self.base.model.state_dict())
 
     def draw(self, problems: list[Problem], step: int) -> pd.DataFrame:
-        """A sampling phase: rollouts of the policy as it stands, to learn from."""
+        """A sampling phase: draw rollouts from the current policy, to learn from."""
         rollouts = draw_rollouts(self.engine, problems, Draw(self.run, "train", step), self.sampling)
         self.ledger.sampling_phase(rollouts)
         return rollouts
 
     def validate(self, temperature: float | None = None) -> pd.DataFrame:
-        """A search round: rollouts on the validation problems, to choose by."""
+        """A search round: draw rollouts on the validation problems, to choose by."""
         rollouts = self.validation.at(temperature).draw(self.engine)
         self.ledger.search_round(rollouts)
         return rollouts
@@ -84,7 +84,7 @@ class Lab:
         """One optimiser step up the gradient of rollouts that have a column `weight`.
 
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
-        largest is above the bound, and ValueError if the gradient is not finite; the weights are then as they were.
+        largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
         gradient = masters.zeros()
         descent = rollouts.assign(weight=-rollouts.weight / len(rollouts))
@@ -100,6 +100,6 @@ class Lab:
 
 
 def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:
-    """The problems of that step (counted from 1), starting over when the set is used up."""
+    """The `count` problems of a step (steps count from 1). The set is repeated when it is used up."""
     start = (step - 1) * count
     return [problems[(start + index) % len(problems)] for index in range(count)]

@@ -1,4 +1,4 @@
-r"""Many small steps: GRPO and its kin, on-policy.
+r"""Many small steps: GRPO and its variants, on-policy.
 
     for k = 1, 2, …:   draw G rollouts each of the next few problems from π_θ
                        θ ← AdamW step up  g = (1/N) Σ_it w_it ∇ log π_θ(y_it)
@@ -7,8 +7,8 @@ The objective decides the weights w (`oneshot.gradients.objectives`). `policy_gr
 advantage without division by the length |y_i|: the same estimator as the one-shot arm, which is this loop with one
 step and a line search in place of Adam. `grpo` has w_it = A_i / |y_i|, the estimator as published.
 
-Departures: 1. one update a batch, so that every ratio is 1 and nothing is clipped; 2. the reward is the objective,
-there is no KL term; 3. constant learning rate, weight decay 0.
+Departures: 1. one update per batch, so every ratio is 1 and nothing is clipped; 2. the reward is the whole objective,
+without a KL term; 3. constant learning rate, weight decay 0.
 """
 
 import math
@@ -31,14 +31,14 @@ class Settings:
     learning_rate: float
     prompts_per_step: int
     steps: int
-    """Of the nominal comparison. The arm goes on until it has spent the lab's budget."""
+    """Steps of the nominal comparison. The arm continues until it has spent the lab's budget."""
     objective: str = "policy_gradient"
     checkpoints: tuple[int, ...] = ()
     """Steps after which the policy is measured, besides the nominal and the last one."""
 
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
-    """Train the lab's policy. Problems are taken in order, each epoch under fresh noise."""
+    """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
     masters = MasterWeights(lab.policy.model, partial(AdamW, lr=settings.learning_rate, weight_decay=0.0))
     last = num_steps(settings, lab.sampling.group_size, lab.budget)
     reported = {settings.steps, last}
@@ -52,5 +52,5 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
 
 
 def num_steps(settings: Settings, group_size: int, budget: int) -> int:
-    """Steps that spend the budget, and the nominal number at least."""
+    """The number of steps that spends the budget, at least the nominal number."""
     return max(settings.steps, math.ceil(budget / (settings.prompts_per_step * group_size)))

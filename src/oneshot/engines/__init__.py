@@ -1,6 +1,6 @@
-"""The registry of engines: what draws tokens. An engine reads its policy's weights as they are when it is called.
+"""The registry of engines, which draw tokens. An engine uses the weights that its policy has when it is called.
 
-`torch` is the CPU engine and the reference; `vllm` is the one for GPUs. Nothing here imports torch.
+`torch` is the CPU engine and the reference; `vllm` is the one for GPUs. Importing this module does not import torch.
 """
 
 from importlib import import_module
@@ -18,11 +18,11 @@ INSTALL = {
 
 
 class EngineUnavailable(ValueError):
-    """The engine asked for is not installed here; the message says how to get it."""
+    """The engine does not exist or is not installed; the message says what to do."""
 
 
 def check_engine(name: str) -> None:
-    """Raise EngineUnavailable, without importing anything large, if there is no such engine here."""
+    """Raise EngineUnavailable if this host has no such engine. Imports nothing large."""
     if name not in ENGINES:
         raise EngineUnavailable(f"'{name}' is no engine: expected one of {', '.join(ENGINES)}")
     if name in INSTALL and not find_spec(name):
@@ -31,13 +31,13 @@ def check_engine(name: str) -> None:
 
 def trainer_device(name: str) -> str:
     """Device for gradients and steps: the GPU, if there is one, when vLLM samples; else the CPU."""
-    import torch  # takes seconds, and the DAG is planned from this registry
+    import torch  # takes seconds; not needed to plan the DAG from this registry
 
     return "cuda" if name == "vllm" and torch.cuda.is_available() else "cpu"
 
 
 def get_engine(name: str, policy: "Policy", **settings) -> "Engine":
-    """The engine of that name for `policy`; `settings` are its constructor's, those of `engine` in a config."""
+    """The engine of that name for `policy`. `settings` (other keys of `engine` in a config) go to its constructor."""
     check_engine(name)
     module, _, attribute = ENGINES[name].partition(":")
     return getattr(import_module(module), attribute)(policy, **settings)

@@ -1,10 +1,11 @@
-"""The forward pass of the CPU engine, one token a row against a static cache, for Llama-like models of `transformers`.
+"""The CPU engine's forward pass, one token per row against a static cache, for Llama-like models of `transformers`.
 
 Covers Qwen3, Qwen2, Llama and OLMo3: RMSNorm before or after a block's two parts, rotary positions, grouped-query
-attention, full or within a sliding window, gated feed-forward. Reads the weights of the model as they are when built.
+attention, full or within a sliding window, gated feed-forward. Fused weights are copies, so a decoder must be rebuilt
+after the model's weights change.
 
-Shapes: S slots, P prompts, L positions, M positions seen, H key-value heads, Q queries per key-value head, N heads of
-one kind, K head size, E hidden, V vocabulary.
+Shapes, some of them other than in the rest of the package: B rows, S slots, P prompts, L positions, M positions seen,
+H key-value heads, Q queries per key-value head, N heads of one kind, K head size, E hidden, V vocabulary.
 """
 
 import math
@@ -23,13 +24,13 @@ SUPPORTED = ("qwen3", "qwen2", "llama", "olmo3")
 
 @dataclass(frozen=True)
 class _Layer:
-    """One transformer block's weights, queries, keys and values fused, gate and up fused. A norm it has not is None."""
+    """One transformer block's weights. Queries, keys and values are fused, and so are gate and up. No norm: None."""
 
     norm_before_attention: Tensor | None
     qkv: Tensor
     qkv_bias: Tensor | None
     norm_q: Tensor | None
-    """Over each head, or over all heads at once: as long as what it normalises."""
+    """Over each head, or over all heads at once; its length says which."""
     norm_k: Tensor | None
     out: Tensor
     norm_after_attention: Tensor | None
@@ -38,15 +39,16 @@ class _Layer:
     down: Tensor
     norm_after_mlp: Tensor | None
     window: int | None
-    """How many positions a token sees, itself among them. None: all."""
+    """How many positions a token sees, including its own. None: all."""
     kind: str | None
-    """Which of the model's rotary embeddings it takes, if it has several."""
+    """Which of the model's rotary embeddings the layer uses, if there are several."""
 
 
 class Decoder:
-    """The forward pass, written for one token a row against a cache. Caches: keys, values of layer 0, of layer 1, …
+    """The forward pass for one token per row against a cache.
 
-    Caches are [S, H, K, L]: with positions last, one query's products with all keys are a third faster on a CPU.
+    Caches are a flat list: keys and values of layer 0, of layer 1, … Each is [S, H, K, L]: with positions last, the
+    products of one query with all keys are a third faster on a CPU.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -64,9 +66,9 @@ class Decoder:
         return [_zeros(shape, self.embedding.dtype) for _ in range(2 * len(self.layers))]
 
     def prefill(self, prompts: list[list[int]], prefix: list[Tensor] | None = None) -> list[Tensor]:
-        """Keys and values [P, H, L, K] of these prompts, layer by layer; garbage beyond the length of each.
+        """Keys and values [P, H, L, K] of these prompts, layer by layer; garbage beyond the length of each prompt.
 
-        `prefix`: the keys and values [1, H, L, K] of what stands before all of them; L then counts both.
+        `prefix`: keys and values [1, H, L, K] of a prefix that all prompts share; the result's L then counts both.
         """
         longest, before = max(1, *map(len, prompts)), prefix[0].shape[2] if prefix else 0
         tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
@@ -88,7 +90,7 @@ class Decoder:
         return keys_values
 
     def step(self, tokens_S: Tensor, positions_S: Tensor, caches: list[Tensor]) -> Tensor:
-        """Logits [S, V] after one more token a row, whose keys and values are written at its position."""
+        """Logits [S, V] after one more token per row, whose keys and values are written to `caches` at its position."""
         length = int(positions_S.max()) + 1
         rows_S = torch.arange(len(tokens_S))
         mask_SM = self._by_window(
@@ -142,7 +144,7 @@ class Decoder:
         return query.unflatten(1, (self.num_heads, self.queries_per_head)), key, value
 
     def _normed_heads(self, heads_BLNK: Tensor, weight: Tensor | None) -> Tensor:
-        """Normalised in runs as long as the weight: a head each, or all of them."""
+        """Normalise in runs of the weight's length: each head, or all heads at once."""
         if weight is None:
             return heads_BLNK
         return self._normed(heads_BLNK.flatten(2).unflatten(2, (-1, len(weight))), weight).view_as(heads_BLNK)
@@ -151,7 +153,7 @@ class Decoder:
         return x if weight is None else F.rms_norm(x, weight.shape, weight, self.epsilon)
 
     def _by_window(self, mask: Callable[[int | None], Tensor]) -> dict[int | None, Tensor]:
-        """A mask for every window that a layer has."""
+        """One mask for each window size among the layers."""
         return {window: mask(window) for window in {layer.window for layer in self.layers}}
 
     def _logits(self, hidden_BE: Tensor) -> Tensor:
@@ -159,13 +161,13 @@ class Decoder:
 
 
 def _seen(positions_B: Tensor, length: int, window: int | None) -> Tensor:
-    """Which of the first `length` positions a token at each of these sees [B, M]."""
+    """[B, M]: whether a token at each of these positions sees each of the first `length` positions."""
     distance_BM = positions_B[:, None] - torch.arange(length)
     return (distance_BM >= 0) & (distance_BM < (window or length))
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that take no memory before they are written to: more rollouts may be in flight than ever need a slot."""
+    """Zeros that take no memory until they are written: rollouts share slots, so many slots may never be used."""
     return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
 
 
@@ -178,7 +180,7 @@ def _fuse(layer: Module) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections]
-    norms_after = hasattr(layer, "post_feedforward_layernorm")  # OLMo3: what others call so stands before the MLP
+    norms_after = hasattr(layer, "post_feedforward_layernorm")  # OLMo3; else post_attention_layernorm precedes the MLP
     return _Layer(
         norm_before_attention=_weight(layer, "input_layernorm"),
         qkv=torch.cat([projection.weight for projection in projections]).T,
@@ -197,5 +199,5 @@ def _fuse(layer: Module) -> _Layer:
 
 
 def _weight(parent: Module, name: str) -> Tensor | None:
-    """The weight of that norm, if there is one."""
+    """The weight of the norm of that name; None if there is none."""
     return getattr(parent, name).weight if hasattr(parent, name) else None

@@ -1,15 +1,15 @@
-"""Keyed noise: Gumbel variates that depend on what is drawn, never on when or with whom.
+"""Keyed noise: Gumbel variates that depend on what is drawn, not on when or in which batch.
 
     key(run, purpose, step, problem, sample)     63 bits for one rollout
     noise[t, v] = -log(-log u),  u = hash(key, position t, token v) in (0, 1)
 
-A token is argmax_v (log π_v + noise_v), an exact draw from π. Because the noise belongs to the rollout,
-a rollout does not depend on the batch it was drawn in, and two policies that meet the same problem under
-the same key share their luck (common random numbers) up to the first token on which they differ.
+A token is argmax_v (log π_v + noise_v), an exact draw from π. The noise belongs to the rollout, so a
+rollout does not depend on the batch it was drawn in. Two policies that answer the same problem under the
+same key use the same noise (common random numbers) up to the first token on which they differ.
 
 The hash is splitmix64's finaliser (Steele, Lea & Flood 2014) in wrapping 64-bit integer arithmetic, which
-gives the same bits on every device. u has 23 bits, so that both u and 1 - u are exact in FP32 and a
-variate lies in [-2.8, 16.7]: a token loses accuracy of its odds only where they are below 1e-7.
+gives the same bits on every device. u has 23 bits, so u and 1 - u are exact in FP32 and variates lie in
+[-2.8, 16.7]: only probabilities below 1e-7 lose accuracy.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 
 def rollout_key(run: str, purpose: str, step: int, problem_id: int, sample_id: int) -> int:
-    """The 63-bit key of one rollout. `run` names experiment, policy and run seed; `purpose` the use."""
+    """The 63-bit key of one rollout. `run` names the run (`oneshot.arms.run_key`), `purpose` the use."""
     text = f"{run}|{purpose}|{step}|{problem_id}|{sample_id}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 

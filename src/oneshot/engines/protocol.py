@@ -13,8 +13,8 @@ from oneshot.policies.models import Policy
 class Generation:
     """Completions of P prompts with G samples each, R = P·G rows, prompt-major. T is the longest completion.
 
-    A row's tokens include its end token; what lies beyond `lengths` is padding. A row that has not ended
-    when `max_new_tokens` is reached has `ended` false: it was cut off.
+    A row's tokens include its end token; everything beyond `lengths` is padding. `ended` is false for a row
+    that was cut off at `max_new_tokens`.
     """
 
     tokens_RT: Tensor
@@ -22,15 +22,15 @@ class Generation:
     logprobs_RT: Tensor
     """FP32 log π of each drawn token, in nats, under the sampling temperature (temperature 1 if greedy)."""
     entropy_R: Tensor
-    """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature; an engine that does
-    not see all of π gives an estimate, or nan where it has none."""
+    """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature. An engine that does
+    not see all of π gives an estimate, or nan if it has none."""
     lengths_R: Tensor
     ended_R: Tensor
 
 
 class Engine(Protocol):
     policy: Policy
-    """Whose rollouts it draws, by the weights it has when called."""
+    """The policy that the engine samples from."""
 
     def generate(
         self,
@@ -41,14 +41,14 @@ class Engine(Protocol):
         max_new_tokens: int,
         on_finished: Callable[[int], object],
     ) -> Generation:
-        """Draw a completion for every key; `temperature` 0 is greedy. Reads the policy's weights as they are now.
+        """Draw a completion for every key, with the policy's current weights; `temperature` 0 is greedy.
 
         `on_finished(n)` is called from time to time with the number of rollouts finished since the last call.
         """
 
 
 def check_prompts(prompts: list[list[int]], max_new_tokens: int, context: int) -> None:
-    """Every prompt must be non-empty and leave room for the completion."""
+    """Raise ValueError unless every prompt is non-empty and leaves room for the completion."""
     for index, prompt in enumerate(prompts):
         if not 0 < len(prompt) <= context - max_new_tokens:
             raise ValueError(

@@ -1,11 +1,10 @@
 """The CPU engine: continuous batching over a static key-value cache, for Llama-like models of `transformers`.
 
-Rollouts of one prompt that have drawn the same tokens so far are at the same place: they share a slot, which decodes
-once for all of them. When they draw different tokens they part, each different token taking a slot with a copy of the
-keys and values so far; their noise is their own, so they are the rollouts that they would be alone. A slot that nobody
-needs any more is given to others. What prompts have in common at their beginning (worked examples, a system message) is
-fed once a call. The weights are read from the `transformers` model at every call, so a policy moved in place is sampled
-as it is.
+Rollouts of one prompt that have drawn the same tokens so far share a slot, which decodes once for all of them. When
+they draw different tokens they split: each different token gets a slot with a copy of the keys and values so far. Each
+rollout has its own noise, so sharing and batching do not change it. A slot without rollouts is reused. A prefix that
+prompts share (worked examples, a system message) is computed once per call. The weights are read from the
+`transformers` model at every call, so a policy that was moved in place is sampled with its new weights.
 
 Shapes: P prompts, G rollouts each, R rollouts, F of them in flight, S slots, N different tokens drawn in a step
 (by slot), L positions, V vocabulary.
@@ -23,11 +22,11 @@ from oneshot.policies.models import Policy
 from oneshot.prefixes import shared_prefixes
 
 REFILL_BELOW = 7 / 8
-"""Share of the possible rollouts in flight below which more are admitted: each admission costs a prefill."""
+"""Largest share of the possible rollouts in flight at which more are admitted: each admission costs a prefill."""
 PACK_BELOW = 3 / 4
-"""Share of busy slots below which they are moved together: a move copies a slot, an idle slot costs a row of work."""
+"""Largest share of busy slots at which they are compacted: a move copies a slot, an idle slot costs a row of work."""
 DRAWN_AT_ONCE = 2**17
-"""Logits that are turned into tokens at one time: with their noise, as many as a core's cache holds."""
+"""Logits that are turned into tokens at one time: with their noise they fit a core's cache."""
 
 
 class TorchEngine:
@@ -68,14 +67,14 @@ class _Decoding:
         self.num_slots = min(num_slots, self.num_rows)
         self.caches = self.decoder.empty_caches(self.num_slots, max(map(len, prompts)) + max_new_tokens)
         self.last_S = torch.zeros(self.num_slots, dtype=torch.int64)
-        """Each slot's newest token, which has not been fed, and its position."""
+        """Each slot's newest token, which has not been fed yet, and its position."""
         self.positions_S = torch.zeros(self.num_slots, dtype=torch.int64)
         self.rows_F = torch.zeros(0, dtype=torch.int64)
         """The rollouts in flight, and the slot each of them is in."""
         self.slots_F = torch.zeros(0, dtype=torch.int64)
 
     def advance(self) -> bool:
-        """Draw one more token for every rollout in flight, having admitted new ones; false once none is left."""
+        """Admit new rollouts, then draw one token for each rollout in flight. False once none is left."""
         if self.next_row < self.num_rows and len(self.rows_F) <= REFILL_BELOW * self.num_slots:
             self._admit(self.num_slots - len(self.rows_F))
         if not len(self.rows_F):
@@ -89,7 +88,7 @@ class _Decoding:
         return True
 
     def take_finished(self) -> int:
-        """How many rollouts have ended since the last call."""
+        """The number of rollouts that have ended since the last call."""
         finished, self.num_finished = self.num_finished, 0
         return finished
 
@@ -104,7 +103,7 @@ class _Decoding:
         )
 
     def _admit(self, count: int) -> None:
-        """Take the next `count` rollouts into flight: their prompts are fed but for the last token, a slot each."""
+        """Start the next `count` rollouts: feed each of their prompts, except its last token, into a slot."""
         rows = torch.arange(self.next_row, min(self.next_row + count, self.num_rows))
         self.next_row += len(rows)
         prompts, prompt_of_row = (rows // self.group_size).unique(return_inverse=True)
@@ -126,7 +125,7 @@ class _Decoding:
         self.slots_F = torch.cat((self.slots_F, slots[prompt_of_row]))
 
     def _draw(self, logits_SV: Tensor) -> Tensor:
-        """Draw and note one token for each rollout in flight [F], from the logits of its slot."""
+        """Draw and record one token for each rollout in flight [F], from the logits of its slot."""
         logprobs_SV, entropy_S = _log_softmax_and_entropy(logits_SV.float() / (self.temperature or 1.0))
         counts_F = self.lengths_R[self.rows_F]
         if self.temperature:
@@ -147,7 +146,7 @@ class _Decoding:
         return tokens_F
 
     def _part(self, tokens_F: Tensor) -> None:
-        """Let go of the rollouts that these tokens end; the others of a slot part where they have drawn differently."""
+        """Retire the rollouts that these tokens end; split a slot whose other rollouts drew different tokens."""
         self.ended_R[self.rows_F] = tokens_F == self.end_id
         on_F = (tokens_F != self.end_id) & (self.lengths_R[self.rows_F] < self.max_new_tokens)
         self.num_finished += int((~on_F).sum())
@@ -155,7 +154,7 @@ class _Decoding:
         base = 1 + int(tokens_F.max()) if len(tokens_F) else 1
         pairs_N, pair_of_F = (self.slots_F * base + tokens_F).unique(return_inverse=True)
         slots_N = pairs_N // base
-        moves_N = slots_N == torch.cat((slots_N.new_tensor([-1]), slots_N[:-1]))  # the first of a slot stays in it
+        moves_N = slots_N == torch.cat((slots_N.new_tensor([-1]), slots_N[:-1]))  # a slot's first pair stays in it
         self.positions_S[self._idle()] = 0
         self._copy(slots_N[moves_N], copies := self._free_slots(int(moves_N.sum())))
         slots_N[moves_N] = copies
@@ -163,7 +162,7 @@ class _Decoding:
         self.slots_F = slots_N[pair_of_F]
 
     def _close_gaps(self) -> None:
-        """Where too many of the slots in use are idle, move the last busy ones into the first idle ones."""
+        """If too many of the slots in use are idle, move the last busy slots into the first idle ones."""
         busy = self.slots_F.unique()
         if len(busy) > PACK_BELOW * (int(busy[-1]) + 1):
             return
@@ -184,20 +183,20 @@ class _Decoding:
                 cache[others, :, :, :length] = cache[slots, :, :, :length]
 
     def _idle(self) -> Tensor:
-        """Which slots nobody is in [S]."""
+        """[S]: which slots hold no rollout."""
         idle_S = torch.ones(self.num_slots, dtype=torch.bool)
         idle_S[self.slots_F] = False
         return idle_S
 
     def _free_slots(self, count: int) -> Tensor:
-        """The first idle slots: there are enough, as every busy one has a rollout in flight."""
+        """The first `count` idle slots. There are always enough, because every busy slot has a rollout in flight."""
         return self._idle().nonzero().flatten()[:count]
 
 
 def _log_softmax_and_entropy(logits_SV: Tensor) -> tuple[Tensor, Tensor]:
     """log π [S, V] and the entropy of π [S], nats.
 
-    By hand: on a large vocabulary `torch.log_softmax` is off by some 1e-5 nats in FP32, `sum` by its rounding alone.
+    Written out because `torch.log_softmax` is off by about 1e-5 nats in FP32 on a large vocabulary; `sum` only rounds.
     """
     below_top_SV = logits_SV - logits_SV.amax(dim=-1, keepdim=True)
     odds_SV = below_top_SV.exp()

@@ -1,27 +1,27 @@
-"""The vLLM engine: the same protocol as the CPU engine, for models and machines that engine is too slow for.
+"""Sampling with vLLM, for models too large for the CPU engine; the same protocol.
 
-Weights. The policy's `transformers` model stays the one place where weights are changed. Before every call the engine
-compares the versions of its parameters with those it has loaded; if any was written to (moved along a direction, put
-back, taken a step) all are handed to vLLM's workers through a safetensors file and vLLM's own `reload_weights`, which
-fuses, shards and casts them, and cached prefixes are dropped. So the sampler has the trainer's very bits, at θ0 + α·d
+Weights. They are changed only in the policy's `transformers` model. Before every call the engine compares the versions
+of its parameters with those it has loaded. If any was written to (a move, a restore, an optimiser step), all weights go
+to vLLM's workers through a safetensors file and vLLM's own `reload_weights`, which fuses, shards and casts them; cached
+prefixes are dropped. So an engine in the model's precision samples from the trainer's weights bit for bit, at θ0 + α·d
 and back at θ0.
 
-A write through `.data` leaves a parameter's version as it was and goes unnoticed: nothing here does that.
+A write through `.data` does not change a parameter's version and would go unnoticed; nothing here does that.
 
-After every load, and where all is FP32, a few tokens are drawn and scored by the model itself: a reload that went wrong
-without a word (vLLM has had such faults, see `refresh_tied_head`) stops the run.
+After every reload, if model and engine are FP32, a few tokens are drawn and scored by the model itself. A reload that
+failed silently (vLLM has had such bugs, see `refresh_tied_head`) stops the run.
 
-Noise. Every rollout has its own seed, its key; vLLM draws from a generator of its own for each. A rollout does not
-depend on its batch where the kernels do not (on CPU; on GPUs only in vLLM's batch-invariant mode), and its tokens are
-not those that the CPU engine draws under the same key. Generators of CPUs use the lower 32 bits of a seed: of 50,000
-rollouts two share their noise with probability 0.25; GPUs use all 63.
+Noise. The key of a rollout is its seed, and vLLM gives every rollout a generator of its own. A rollout does not depend
+on its batch if the kernels do not (on CPUs; on GPUs only in vLLM's batch-invariant mode). Its tokens differ from those
+that the CPU engine draws under the same key. Generators on CPUs use only the lower 32 bits of a seed, so among 50,000
+rollouts two share their noise with probability 0.25; on GPUs they use all 63.
 
-Entropy. Exact where the vocabulary is small enough to ask vLLM for all of π. Else only the drawn tokens' log-probs are
-there: the mean of -log π over a rollout's tokens. Its sum has the summed entropy as expectation; the mean is a ratio of
-two chance quantities, so slightly biased where lengths vary. A greedy rollout draws nothing and has no estimate: nan.
+Entropy. It is exact if the vocabulary is small enough to ask vLLM for all of π. Otherwise it is estimated from the
+drawn tokens, as the mean of -log π over a rollout. The sum of -log π is an unbiased estimate of the summed entropy; the
+mean divides it by a random length, so it is slightly biased. A greedy rollout has no such estimate: nan.
 
-One engine in this process: a GPU each for parallel shards of the DAG (`oneshot.workflow.gpus`; vLLM refuses data
-parallelism in one process), several (`tensor_parallel`) for a model too large for one.
+There is one engine per process. Parallel shards of the DAG take one GPU each (`oneshot.workflow.gpus`; vLLM refuses
+data parallelism in one process); a model too large for one GPU takes several (`tensor_parallel`).
 """
 
 import tempfile
@@ -41,18 +41,18 @@ from oneshot.engines.vllm_runtime import Progress, fast_folder, import_vllm, lea
 from oneshot.policies.models import Policy, checkpoint, save_policy
 
 SMALL_VOCABULARY = 256
-"""Up to this size all log-probs of a position are asked for, and its entropy is exact."""
+"""Up to this size the engine asks for all log-probs of a position, so the entropy is exact."""
 CANARY_TOKENS = 4
 CANARY_NATS = 1e-3
-"""Largest difference of a token's log-prob between engine and model after weights were loaded, both in FP32."""
+"""Largest allowed difference of a token's log-prob between engine and model after a reload, both in FP32."""
 
 
 class VllmEngine:
-    """Samples from `policy`, as its weights are at the time, with at most `num_slots` rollouts in flight.
+    """Samples from `policy` with its current weights and at most `num_slots` rollouts in flight.
 
-    `context` is the longest prompt plus completion (default: the model's own), `dtype` the engine's precision (default:
-    the model's). With `sleep` it gives its GPU's memory to the trainer between calls. Close it, or use it in a `with`
-    block: it holds memory.
+    `context` is the longest prompt plus completion in tokens (default: the model's own), `dtype` the engine's precision
+    (default: the model's). With `sleep` it frees its GPU memory for the trainer between calls. It holds memory until it
+    is closed; use it in a `with` block, or call `close`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class VllmEngine:
         self.close()
 
     def close(self) -> None:
-        """Give back the engine's memory and its copy of the weights."""
+        """Free the engine's memory and delete its copy of the weights."""
         self.llm.llm_engine.engine_core.shutdown()
         self.folder.cleanup()
 
@@ -130,7 +130,7 @@ class VllmEngine:
                 seed=int(key) if temperature else None,
                 max_tokens=max_new_tokens,
                 stop_token_ids=[self.policy.end_id],
-                ignore_eos=True,  # those of config.json and generation_config.json: our one end token is above
+                ignore_eos=True,  # the model's own end tokens; ours is above
                 logprobs=-1 if all_logprobs else 0,
                 flat_logprobs=True,
                 detokenize=False,
@@ -143,7 +143,7 @@ class VllmEngine:
 
     @contextmanager
     def _nothing_left_behind(self):
-        """Requests of a call that was broken off are given up: else the next call would get their completions."""
+        """Abort the requests of an interrupted call; otherwise the next call would get their completions."""
         try:
             yield
         except BaseException:
@@ -151,13 +151,13 @@ class VllmEngine:
             raise
 
     def sleep(self) -> None:
-        """Free the GPU for the trainer: weights and cache are dropped until the next call. Nothing on a CPU."""
+        """Free the GPU for the trainer: drop weights and cache until the next call. Does nothing on a CPU."""
         if torch.cuda.is_available():
             self.llm.sleep(level=2)
             self.asleep, self.loaded = True, None
 
     def _refresh(self) -> None:
-        """Hand the policy's weights to the workers if they were written to since."""
+        """Load the policy's weights into the workers if any was written to since the last load."""
         if self.asleep:
             self.llm.wake_up(tags=["weights"])
         versions = self._versions()
@@ -174,7 +174,7 @@ class VllmEngine:
             self._check_loaded()
 
     def _check_loaded(self) -> None:
-        """Refuse to go on if a few tokens' log-probs are not the model's; told in FP32 alone."""
+        """Raise RuntimeError if the log-probs of a few tokens are not the model's. Checks FP32 only."""
         model = self.policy.model
         if self.dtype != "float32" or model.dtype != torch.float32:
             return
@@ -194,7 +194,7 @@ class VllmEngine:
 
 
 class WeightLoader:
-    """What vLLM's workers learn: to load a checkpoint into the running model."""
+    """Extension of vLLM's workers: loads a checkpoint into the running model."""
 
     def load_checkpoint(self, path: str) -> None:
         with safe_open(path, "pt") as file:
@@ -204,7 +204,7 @@ class WeightLoader:
 
 
 def refresh_tied_head(model: nn.Module) -> None:
-    """On CPUs a tied head keeps a packed copy of the old embedding through a reload: have it packed again."""
+    """Repack a tied head: on CPUs it keeps a packed copy of the old embedding through a reload."""
     head, embedding = getattr(model, "lm_head", None), getattr(getattr(model, "model", None), "embed_tokens", None)
     if head is not None and embedding is not None and head.weight.data_ptr() == embedding.weight.data_ptr():
         head.quant_method.process_weights_after_loading(head)

@@ -1,4 +1,4 @@
-"""vLLM itself: how it is set up in this process, and what of it has to be mended.
+"""Set-up of vLLM in this process, and workarounds for its bugs.
 
 Nothing here knows a policy or a rollout; `oneshot.engines.vllm` is the engine.
 """
@@ -12,14 +12,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 CPU_CACHE_BYTES = 256 * 2**20
-"""Key-value cache on a CPU; without a number vLLM takes most of the memory."""
+"""Size of the key-value cache on a CPU; by default vLLM takes most of the memory."""
 
 
 def import_vllm():
     """The vllm module, set up for use in this process.
 
-    In-process execution keeps scheduling deterministic. The first model runner is the one that also runs on CPUs, where
-    it is tested. Compilation is off on CPUs: it costs more than it saves there.
+    In-process execution keeps scheduling deterministic. The second model runner is off, because the first also runs on
+    CPUs, where it is tested. Compilation is off on CPUs, where it costs more than it saves.
     """
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
@@ -33,10 +33,10 @@ def import_vllm():
 
 
 def leave_to_trainer(model: PreTrainedModel) -> None:
-    """Let `model`, and others of its class that are there already, be called as before.
+    """Keep `model`, and other existing instances of its class, callable.
 
-    An architecture that vLLM has not itself (OLMo3) it takes from `transformers`, and changes the very class: calls ask
-    an instance whether it is to be compiled, which those not made by vLLM do not know.
+    For an architecture that vLLM does not implement (OLMo3), it patches the class of `transformers`: calls then read an
+    attribute, `do_not_compile`, that instances not made by vLLM lack.
     """
     type(model.model).do_not_compile = True
 
@@ -55,7 +55,7 @@ def platform_options(gpu_memory_utilization: float, context: int, num_slots: int
 
 
 class Progress(tqdm):
-    """vLLM's progress bar, drawn nowhere: it tells `on_finished`."""
+    """vLLM's progress bar, which calls `on_finished` and draws nothing."""
 
     def __init__(self, *args, on_finished: Callable[[int], object], **options):
         self.on_finished = on_finished
@@ -67,5 +67,5 @@ class Progress(tqdm):
 
 
 def fast_folder() -> str | None:
-    """Main memory seen as a folder, where there is one: weights pass through it at every move."""
+    """A folder in main memory, if there is one: weights pass through it at every move."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

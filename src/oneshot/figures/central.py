@@ -1,6 +1,6 @@
-"""Test accuracy of every arm against the rollouts it drew and against seconds on one core, measuring aside.
+"""Test accuracy of every arm against the rollouts it drew and against seconds on one core, without measurement.
 
-Rows are the two ways of decoding. Thin lines are single runs; bands and whiskers are 95 % t intervals over policies.
+Rows are the two decodings. Thin lines are single runs; bands and whiskers are 95 % t intervals over policies.
 """
 
 import pandas as pd
@@ -21,7 +21,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    """Each setting has a row of panels for each way of decoding."""
+    """One row of panels per setting and decoding."""
     rows = [
         (title, decoding, points)
         for title, of_setting in style.settings_of(data)

@@ -1,4 +1,4 @@
-"""Every arm at the points that stand for it: accuracy and gain over the base with 95 % t intervals, and the cost."""
+"""Every arm at its chosen points: accuracy and gain over the base with 95 % t intervals, and the cost."""
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ PLAIN = ("rollouts", "tokens", "gradient_steps", "sampling_phases", "search_roun
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    """One row a setting, arm, chosen point and decoding."""
+    """One row per setting, arm, chosen point and decoding."""
     points = tables.points[tables.points.split == "test"]
     points = by_decoding(at_chosen(with_base(points.merge(tables.of_arms("timings"), on=[*IDENTITY, "point"]))))
     base = points[points.arm == BASE].groupby([*SETTING, "policy", "decoding"]).accuracy.mean().rename("base")

@@ -1,6 +1,6 @@
-"""Accuracy against entropy: which path away from the base buys more accuracy for a nat. Validation problems.
+"""Accuracy against entropy on validation problems: which path from the base gains more accuracy per nat.
 
-Each arm is one path, its points joined in order; crosses have collapsed.
+Each arm is one path, its points joined in order; crosses mark a collapse.
 """
 
 import pandas as pd
@@ -33,7 +33,7 @@ def draw(data: pd.DataFrame) -> Figure:
 
 
 def _path(axes, points: pd.DataFrame, column: str, arm: str) -> tuple[float, float]:
-    """Mean accuracy against mean entropy at the points that all runs share; returns where it ends."""
+    """Draw mean accuracy against mean entropy at the points that all runs share; returns the last of them."""
     num_runs = points.groupby(["policy", "run"]).ngroups
     shared = points.groupby("point").filter(lambda rows: len(rows) == num_runs)
     mean = shared.groupby("point")[["entropy_nats", column, "collapsed"]].mean().sort_index()

@@ -1,6 +1,6 @@
 """Accuracy, entropy and KL along a direction, on validation problems; stars are α* measured afresh on test problems.
 
-Crosses have collapsed: less accurate than the base while entropy has left its path. Top right, the slope of accuracy at
+Crosses mark a collapse: less accurate than the base, and entropy off its path. Top right: the slope of accuracy at
 α = 0, per α_base, against its prediction from the other half of the batch.
 """
 
@@ -18,7 +18,7 @@ SLOPE = ["predicted", "measured", "low", "high"]
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    """Points of the searched arms, on validation and α* on test, with the slope of their run."""
+    """Points of the searched arms on validation problems, and α* on test problems, with the slope of their run."""
     searched = tables.of_arms("steps")
     searched = searched[searched["predicted_kl_nats"].notna()] if "predicted_kl_nats" in searched else searched[:0]
     kept = [*IDENTITY, "point", "predicted_kl_nats", "collapsed"]
@@ -42,7 +42,7 @@ def draw(data: pd.DataFrame) -> Figure:
 
 
 def _accuracies(axes, points: pd.DataFrame) -> None:
-    """Sampled and greedy accuracy along α, and the stars."""
+    """Sampled and greedy accuracy along α, with α* on test problems as stars."""
     for panel, (decoding, column) in zip(axes, DECODINGS.items(), strict=True):
         _along(panel, points[points.split == "validation"], column)
         stars = points[(points.split == "test") & points.chosen]

@@ -1,4 +1,4 @@
-"""What the base policies are like, measured before any gradient was taken, and the bands in which they were to lie."""
+"""Measurements of the base policies, taken before any gradient, and the bands they must lie in."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> str:
-    """Markdown: quantities by row, policies by column."""
+    """Markdown with one row per quantity and one column per policy."""
     lines = []
     for (_, model, task), rows in table.groupby(SETTING, sort=False):
         policies = list(dict.fromkeys(rows.policy))

@@ -1,7 +1,7 @@
-"""The look of all figures: one colour an arm, the same everywhere, direct labels, 95 % intervals over policies.
+"""The look of all figures: one colour per arm, the same everywhere; direct labels; 95 % intervals over policies.
 
-Colours are Okabe and Ito's, safe for colour-blind readers. An arm that is not in ARMS gets the next free colour and its
-own name as label.
+Most colours are Okabe and Ito's, safe for colour-blind readers. An arm that is not in ARMS gets a colour of SPARE, by
+the hash of its name, and its name as label.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ ARMS = {"one_shot": ("one-shot", "#D55E00"), "grpo": ("GRPO", "#0072B2"), "base"
 """Arm -> label and colour."""
 SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D")
 PREDICTED = "#009E73"
-"""Colour of what theory says."""
+"""Colour of predictions."""
 DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}
 WIDTH, COLUMN = 6.8, 3.3
-"""Inches: a full page's width and one column's."""
+"""Width of a full page and of one column, in inches."""
 LABEL_GAP = 9
-"""Points between the labels of one panel."""
+"""Smallest distance between the labels of one panel, in typographic points."""
 
 
 def label(arm: str) -> str:
@@ -40,7 +40,7 @@ def color(arm: str) -> str:
 
 
 def set_style() -> None:
-    """Paper style: small sans-serif type, light grid, no upper and right spine."""
+    """Paper style: small sans-serif type, light grid, no top or right spine."""
     sns.set_theme(context="paper", style="ticks", font_scale=0.9)
     plt.rcParams.update(
         {
@@ -59,16 +59,16 @@ def set_style() -> None:
 
 
 def save(figure: Figure, paths: Sequence[Path]) -> None:
-    """The figure at each of these paths, in the format of its ending."""
+    """Save the figure to each path, in the format of its suffix."""
     for path in paths:
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
 
 
 def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, arm: str) -> pd.DataFrame:
-    """An arm's points: single runs faint, the mean over policies at points that all runs share, its band.
+    """Draw an arm: single runs faint, and the mean over policies with its band, at points that all runs share.
 
-    Returns the mean: x, value, low, high. An arm of a single point becomes a marker with whiskers.
+    Returns the mean: x, value, low, high. A single point is drawn as a marker with whiskers.
     """
     num_runs = points.groupby(["policy", "run"]).ngroups
     shared = points.groupby("point").filter(lambda rows: len(rows) == num_runs)
@@ -97,7 +97,7 @@ def whisker(axes: Axes, x: float, interval: pd.Series, shade: str) -> None:
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
-    """Each arm's label right of the panel, at the height of its last point, pushed apart where they would overlap."""
+    """Write each arm's label right of the panel, at the height of its last point; labels that overlap are moved up."""
     axes.get_ylim()  # settles the limits, on which the transform depends
     to_fraction = axes.transData - axes.transAxes
     heights = {arm: to_fraction.transform(end)[1] for arm, end in ends.items()}
@@ -117,7 +117,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
 
 
 def log_axis(axes: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
-    """Numbers at these multiples of the powers of ten, in plain writing."""
+    """A log x axis with plain numbers at these multiples of the powers of ten."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -125,13 +125,13 @@ def log_axis(axes: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
 
 
 def settings_of(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(title, rows) of every (model, task) in the frame; the title is empty where there is only one."""
+    """(title, rows) of every setting in the frame; the title is empty if there is only one."""
     groups = list(frame.groupby(SETTING, sort=False))
     return [(f"{model}, {task}" if len(groups) > 1 else "", rows) for (_, model, task), rows in groups]
 
 
 def panels(titles: Sequence[str], columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
-    """A page-wide figure with a row of panels for each title, and its axes [rows, columns]."""
+    """(page-wide figure with one row of panels per title, its axes [rows, columns])."""
     size = (WIDTH, height * len(titles))
     figure, axes = plt.subplots(len(titles), columns, figsize=size, squeeze=False, **options)
     for title, row in zip(titles, axes, strict=True):

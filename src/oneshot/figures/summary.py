@@ -1,7 +1,7 @@
-"""Every number that the paper quotes, one quantity a row.
+"""Every measured number that the paper quotes, one quantity per row.
 
 Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies. `point` is
-`chosen` for the point that stands for the arm, or the last one where there are several.
+α* for a searched arm, else the number of a chosen point; in differences within one policy it is `last`.
 """
 
 import pandas as pd
@@ -11,9 +11,9 @@ from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, 
 from oneshot.statistics import bootstrap_interval, fieller_interval, t_interval
 
 SMALLEST_GAIN = 0.05
-"""'Gain recovered' is a ratio of gains: given only if the rival's gain is above this with 95 % confidence."""
+"""'Gain recovered' is a ratio of gains, reported only if the rival's gain is above this with 95 % confidence."""
 FEWEST_POLICIES = 3
-"""With fewer, an interval over policies says little: differences are paired by problem instead."""
+"""With fewer, an interval over policies says little, so differences paired by problem are reported too."""
 HEADLINE = "one_shot"
 
 
@@ -54,9 +54,9 @@ def differences(tables: Tables) -> pd.DataFrame:
 
 
 def within_policies(tables: Tables) -> pd.DataFrame:
-    """The same differences policy by policy, bootstrapped over test problems, runs averaged.
+    """The same differences for each policy, at the last points, bootstrapped over test problems; runs are averaged.
 
-    They say how far the figures hold for other problems, not for other policies.
+    They generalise to other problems, not to other policies.
     """
     counts, rows = tables.of_arms("by_problem"), []
     counts = counts.assign(sampled=counts.correct / counts.samples, greedy=counts.greedy_correct)
@@ -75,7 +75,7 @@ def within_policies(tables: Tables) -> pd.DataFrame:
 
 
 def base_policies(tables: Tables) -> pd.DataFrame:
-    """What the base policies are like."""
+    """The measurements of the base policies."""
     found = over_policies(tables.other("acceptance", ["policy", "quantity", "value"]), ["quantity"], "value")
     return found.assign(arm=BASE, unit="share")
 
@@ -86,7 +86,7 @@ def quantities(tables: Tables) -> pd.DataFrame:
 
 
 def verdict(compared: pd.DataFrame) -> str:
-    """One sentence a rival: how far the headline arm is from it, sampled."""
+    """One sentence per rival and chosen point: the headline arm's difference to it, sampled."""
     shown = compared[
         (compared.quantity == "difference") & (compared.decoding == "sampled") & (compared.against != BASE)
     ]

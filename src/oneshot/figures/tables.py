@@ -14,13 +14,13 @@ from oneshot.statistics import t_interval
 DECODINGS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 """Decoding -> the column of a points table that holds its accuracy."""
 SETTING = ["experiment", "model", "task"]
-"""What an interval is never averaged over."""
+"""Columns that are never averaged over."""
 BASE = "base"
-"""The arm that point 0 of every arm stands for."""
+"""The arm made of point 0 of every arm."""
 
 
 class Tables:
-    """Tables by kind: the files `…/<kind>.csv` among the given paths, one under the other."""
+    """Tables by kind: those of the given paths that are named `<kind>.csv`, concatenated."""
 
     def __init__(self, paths: list[str | Path]):
         self.paths = defaultdict(list)
@@ -28,7 +28,7 @@ class Tables:
             self.paths[path.stem].append(path)
 
     def of_arms(self, table: str) -> pd.DataFrame:
-        """A table of `oneshot.arms`, of all arms; BadFile if two files are about the same run of the same arm."""
+        """A table of `oneshot.arms`, of all arms. Raises BadFile if two files are about the same run of an arm."""
         self._check_given(table)
         frame = read_table([path.parent for path in self.paths[table]], table)
         if frame[IDENTITY].drop_duplicates().shape[0] != len(self.paths[table]):
@@ -36,13 +36,13 @@ class Tables:
         return frame
 
     def other(self, table: str, columns: list[str]) -> pd.DataFrame:
-        """Any other table, with these columns at least."""
+        """Any other table. Raises BadFile if it lacks one of these columns."""
         self._check_given(table)
         return pd.concat([read_csv(path, [*SETTING, *columns]) for path in self.paths[table]], ignore_index=True)
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """Points about whole splits."""
+        """The points that were measured on whole splits."""
         frame = self.of_arms("points")
         return frame[frame.asked == WHOLE_SPLIT].reset_index(drop=True)
 
@@ -52,16 +52,16 @@ class Tables:
 
 
 def with_base(points: pd.DataFrame) -> pd.DataFrame:
-    """Point 0 of every arm becomes the arm `base`, once a run: all arms of a run start from one measurement."""
+    """Point 0 of every arm becomes the arm `base`, once per run: all arms of a run start from one measurement."""
     start = points.point == 0
     base = points[start].assign(arm=BASE, chosen=True).drop_duplicates([*IDENTITY, "split"])
     return pd.concat([base, points[~start]], ignore_index=True)
 
 
 def at_chosen(points: pd.DataFrame) -> pd.DataFrame:
-    """The points that stand for their arms, with their names.
+    """The chosen points, with a column `stands_at`.
 
-    That is α* for a step of searched size, `best` for anything else that was searched, or the number of the point.
+    It is α* for a step of searched size, `best` for anything else that was searched, or the number of the point.
     """
     chosen = points[points.chosen].copy()
     searched = np.where(chosen.gradient_steps == 1, "α*", "best")
@@ -70,15 +70,15 @@ def at_chosen(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_decoding(points: pd.DataFrame) -> pd.DataFrame:
-    """One row a point and decoding, its accuracy in one column."""
+    """One row per point and decoding, with the accuracy in one column."""
     rows = [points.assign(decoding=name, accuracy=points[column]) for name, column in DECODINGS.items()]
     return pd.concat(rows, ignore_index=True).drop(columns="greedy_accuracy")
 
 
 def over_policies(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean of `value` with its t interval over policies (runs of one are averaged first): by, value, low, high.
+    """Mean of `value` with its t interval over policies: columns `by`, value, low, high, policies.
 
-    Never averages over an experiment, a model or a task: they are always among the columns grouped by.
+    Runs of one policy are averaged first. Experiments, models and tasks are never averaged: SETTING is always in `by`.
     """
     by = [*SETTING, *(column for column in by if column not in SETTING)]
     per_policy = frame.groupby([*by, "policy"], sort=False, dropna=False)[value].mean().reset_index()

@@ -1,4 +1,4 @@
-"""Every value that was tried for every tuned arm, on a policy that no result is reported on."""
+"""Every value tried for every tuned arm, on a policy that no result is reported on."""
 
 import pandas as pd
 

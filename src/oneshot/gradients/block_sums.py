@@ -1,4 +1,4 @@
-r"""What one pass leaves behind: the sums of a gradient's blocks, or of a large model their total and sketches.
+r"""The result of one pass: the sums of a gradient's blocks or, for a large model, their total and sketches.
 
 With s_b the sum of block b (n rollouts each, K blocks, N = nK):
 
@@ -7,11 +7,11 @@ With s_b the sum of block b (n rollouts each, K blocks, N = nK):
     ⟨s_a, s_b⟩                                    agreement of subsets: exact, or from sketches
     |G|², tr Σ  from E|s_b/n|² = |G|² + tr Σ/n    signal and noise; their ratio is the noise scale
 
-Kept blocks are added in block order, so that any number of shards gives the same bits. Totals of sketched shards are
-added shard by shard: there the number of shards is felt in the last bits.
+Kept blocks are added in block order, so any number of shards gives the same bits. Sketched shards keep only totals,
+which are added shard by shard, so there the number of shards changes the last bits.
 
 The noise scale tr Σ/|G|² (McCandlish et al. 2018, "B_simple") is the batch, in rollouts, at which noise and signal
-are equal. Groups are drawn independently, rollouts of one group are not: it holds for batches of whole groups.
+are equal. Groups are independent but rollouts within a group are not, so it holds for batches of whole groups.
 """
 
 import json
@@ -34,21 +34,21 @@ from oneshot.vectors import Vector
 
 @dataclass(frozen=True)
 class Gradient:
-    """Block sums of a gradient. Shard-wise parts have different `block_ids` and the same everything else."""
+    """Block sums of a gradient. Shards of one gradient have different blocks of the same size."""
 
     block_ids: list[int]
     sums: dict[str, Tensor]
     """Parameter name -> [K, *parameter shape], FP32: Σ_i w_i ∇ log π of each block, not divided by anything.
-    Of a sketched gradient [1, *parameter shape]: their total."""
+    For a sketched gradient, [1, *parameter shape]: their total."""
     rollouts_per_block: int
     sampler_gap: Tensor
     """|Δ log-prob| between sampler and trainer over the tokens of each block: [K, 2], largest and mean, nats."""
     digests: list[str]
-    """What tells the rollouts of one block from those of another."""
+    """A digest of each block's rollouts."""
     squares: dict[str, Tensor] = field(default_factory=dict)
-    """Of a sketched gradient: parameter name -> Σ_b s_b², elementwise."""
+    """For a sketched gradient: parameter name -> Σ_b s_b², elementwise."""
     sketches: Tensor | None = None
-    """Of a sketched gradient: [K, M], inner products of which are those of the block sums up to 1/√M."""
+    """For a sketched gradient: [K, M], whose inner products estimate those of the block sums."""
 
     @property
     def num_rollouts(self) -> int:
@@ -76,16 +76,16 @@ class Gradient:
         return products
 
     def subset_cosine(self, one: Iterable[int], other: Iterable[int]) -> float:
-        """Cosine between the means of two disjoint subsets of blocks, of which the sketches know as well."""
+        """Cosine between the means of two disjoint subsets of blocks; estimated from sketches if there are any."""
         products = self.inner_products()
         rows, columns = ([self.block_ids.index(block) for block in subset] for subset in (one, other))
         across = products[rows][:, columns].sum()
         return (across / (products[rows][:, rows].sum() * products[columns][:, columns].sum()).sqrt()).item()
 
     def second_moment(self, batch: int | None = None) -> Vector:
-        """E[ĝ²], elementwise, of the gradient ĝ of a batch: of one block's rollouts, or of `batch` rollouts.
+        """E[ĝ²], elementwise, of the gradient ĝ of `batch` rollouts (default: one block's).
 
-        For another batch size, the variance between blocks is scaled by 1/batch about g²; never below zero.
+        For another batch size, the variance between blocks is scaled with 1/batch. Values are clamped at zero.
         """
         if len(self.block_ids) < 2:
             raise ValueError("one block has no variance: cut the batch into more")
@@ -121,7 +121,7 @@ def _noise_scale(total: np.ndarray, trace: np.ndarray, count: int, size: int) ->
 
 
 class GradientBuilder:
-    """Takes the blocks of one pass as they come and keeps of each what there is room for."""
+    """Collects the blocks of one pass: their sums or, with a sketch size, their total, squares and sketches."""
 
     def __init__(self, model: Module, block_ids: list[int], rollouts_per_block: int, sketch_size: int = 0):
         self.block_ids, self.rollouts_per_block, self.sketch_size = block_ids, rollouts_per_block, sketch_size
@@ -159,7 +159,7 @@ class GradientBuilder:
 
 
 def combine(shards: list[Gradient]) -> Gradient:
-    """The gradient whose parts these are, in the order given: blocks side by side, totals added."""
+    """The gradient of these shards, in the order given: blocks are concatenated, totals added."""
     sketched = shards[0].sketches is not None
     join = (lambda parts: sum(parts[1:], parts[0])) if sketched else torch.cat
     return Gradient(
@@ -174,7 +174,7 @@ def combine(shards: list[Gradient]) -> Gradient:
 
 
 def save_gradient(gradient: Gradient, path: str | Path, metadata: dict[str, str]) -> None:
-    """Safetensors, one tensor a parameter with a leading block axis; `metadata` must hold `fingerprint`, of θ0."""
+    """Write safetensors, one tensor per parameter with a leading block axis. `metadata` must hold θ0's fingerprint."""
     header = {
         "block_ids": gradient.block_ids,
         "rollouts_per_block": gradient.rollouts_per_block,
@@ -191,9 +191,9 @@ def save_gradient(gradient: Gradient, path: str | Path, metadata: dict[str, str]
 
 
 def load_gradient(paths: list[str | Path], fingerprint: str, every: int = 1) -> Gradient:
-    """The shards of one gradient put together in block order; refuses missing, doubled and foreign shards by name.
+    """The gradient whose shards are at `paths`, combined in block order.
 
-    The blocks must be 0, `every`, 2·`every`, … without a gap.
+    The blocks must be 0, `every`, 2·`every`, … without a gap. Raises BadFile for missing, duplicate and foreign shards.
     """
     loaded = [(path, _load_shard(path, fingerprint)) for path in paths]
     loaded.sort(key=lambda entry: entry[1].block_ids)

@@ -15,8 +15,8 @@ CHUNK_TOKENS = 3072
 def group_chunks(rollouts: pd.DataFrame, chosen: np.ndarray, chunk_tokens: int) -> Iterator[np.ndarray]:
     """Row numbers of the chosen rollouts, group by group, in chunks of at most `chunk_tokens` tokens when packed.
 
-    Groups of similar prompt and completion lengths come together. A group too large for a chunk is cut, its prompt
-    fed once in each part; a single rollout that is too large is a chunk by itself. What rollouts share counts once.
+    Groups of similar prompt and completion lengths share a chunk. A group that is too large is cut, and each part feeds
+    the prompt again; a single rollout that is too large is a chunk by itself. Tokens that rollouts share count once.
     """
     rows = np.flatnonzero(chosen)
     if not len(rows):

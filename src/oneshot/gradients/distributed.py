@@ -1,10 +1,10 @@
 r"""The gradient over several processes: `torchrun --nproc-per-node W -m oneshot.gradients.distributed …`.
 
-Blocks are dealt out: process r of W takes every W-th, and the blocks come together in block order, so that g has the
-same bits as from one process. A model too large for one GPU is sharded by FSDP2 (`--sharded`): then all processes work
-on the same block, each on its part of the groups, and a block's sum has another rounding.
+Blocks are dealt out: process r of W takes every W-th block, from the r-th on. Kept blocks are collected in block order,
+so g has the same bits as from one process. A model too large for one GPU is sharded by FSDP2 (`--sharded`): then all
+processes work on the same block, each on some of its groups, and block sums round differently.
 
-Gloo moves what lies in main memory, NCCL what lies on GPUs: one process a GPU, or one a core without.
+Gloo transfers tensors in main memory, NCCL those on GPUs. Start one process per GPU, or one per core without GPUs.
 """
 
 import argparse
@@ -38,7 +38,10 @@ from oneshot.workflow.provenance import stamp
 
 
 def distributed_gradient(policy: Policy, rollouts: pd.DataFrame, *, blocks: Blocks, **options) -> Gradient | None:
-    """`accumulate_gradient` with the blocks dealt out to all processes; None everywhere but in process 0."""
+    """`accumulate_gradient` with the blocks dealt out to all processes; returns None except in process 0.
+
+    Raises ValueError if the processes cannot have equally many blocks.
+    """
     rank, size = dist.get_rank(), dist.get_world_size()
     if blocks.count % size:
         raise ValueError(f"{blocks.count} blocks cannot be dealt out to {size} processes")
@@ -55,7 +58,7 @@ def sharded_gradient(
     chunk_tokens: int = CHUNK_TOKENS,
     sketch_size: int = 0,
 ) -> Gradient | None:
-    """`accumulate_gradient` with the model sharded over all processes (in place); None everywhere but in process 0."""
+    """`accumulate_gradient` with the model sharded (in place) over all processes; returns None except in process 0."""
     size = blocks.rows_per_block(rollouts)
     builder = GradientBuilder(policy.model, blocks.numbers, size, sketch_size) if not dist.get_rank() else None
     logprobs = TokenLogprobs(policy)
@@ -75,9 +78,9 @@ def sharded_gradient(
 
 
 def _backward_share(policy, rollouts, temperature, chunk_tokens, logprobs) -> Tensor:
-    """This process's groups of a block, backwards, in as many passes as the process with the most chunks makes.
+    """Backward passes over this process's groups of a block; returns (largest, mean) |Δ log-prob| of the whole block.
 
-    FSDP2's processes meet in every pass: one that is done early joins in with a rollout of weight zero.
+    FSDP2 needs all processes in every pass, so a process with fewer chunks goes on with a rollout of weight zero.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
     _, group_size = num_groups(rollouts)
@@ -94,7 +97,7 @@ def _backward_share(policy, rollouts, temperature, chunk_tokens, logprobs) -> Te
 
 
 def _whole(part: Tensor, weight: DTensor) -> Tensor:
-    """One parameter's gradient on the host, put together from the parts of all processes."""
+    """One parameter's gradient on the host, gathered from the shards of all processes."""
     local = part.to(weight.device)
     sharded = DTensor.from_local(
         local, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
@@ -109,7 +112,7 @@ def _refuse_not_finite(block_sum: Vector, block: int) -> None:
 
 
 class TokenLogprobs(nn.Module):
-    """`token_logprobs` as a module's forward pass: FSDP2 gathers parameters around forward passes of modules."""
+    """`token_logprobs` as the forward pass of a module, around which FSDP2 gathers parameters."""
 
     def __init__(self, policy: Policy):
         super().__init__()
@@ -127,7 +130,7 @@ class TokenLogprobs(nn.Module):
 
 
 def _collect(gradient: Gradient) -> Gradient | None:
-    """The gradient of which every process holds every W-th block, in process 0: blocks side by side, totals added."""
+    """In process 0, the gradient whose blocks were dealt out: blocks interleaved, totals added. Elsewhere None."""
     sketched = gradient.sketches is not None
     join = _add_up if sketched else _interleave
     sums = {name: join(values) for name, values in gradient.sums.items()}
@@ -143,7 +146,7 @@ def _collect(gradient: Gradient) -> Gradient | None:
 
 
 def _interleave(rows: Tensor) -> Tensor | None:
-    """Row 0 of every process, then row 1 of every process, …: in process 0."""
+    """In process 0, row 0 of every process, then row 1 of every process, … Elsewhere None."""
     parts = None if dist.get_rank() else [torch.empty_like(rows) for _ in range(dist.get_world_size())]
     dist.gather(rows.contiguous(), parts)
     return None if parts is None else torch.stack(parts, dim=1).flatten(0, 1)

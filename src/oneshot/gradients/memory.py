@@ -1,12 +1,12 @@
-r"""What the gradient pass needs, before a GPU is asked for it.
+r"""The memory of the gradient pass, computed without a GPU.
 
     device    weights + the largest gradient (one at a time: they are streamed off) + activations of one chunk
-              + logits of a few hundred tokens and their gradient, where the vocabulary is large
-    host      FP32: the total, its squares and one block (sketched), or one sum a block; no optimiser state anywhere
+              + logits of a few hundred tokens and their gradient, if the vocabulary is large
+    host      FP32: the total, its squares and one block (sketched), or one sum per block; no optimiser state
 
 Activations are what autograd keeps between the forward and the backward pass. They are linear in the number of layers,
-so they are counted on the model itself at one and two layers and real width, and extended to its depth. They do not
-depend on the size of a large vocabulary, whose logits are not kept: a smaller one stands for it there.
+so they are counted on the model at full width with one and two layers, and extrapolated to its depth. They do not
+depend on the size of a large vocabulary, whose logits are not kept, so they are counted with a smaller one.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,9 @@ class GradientMemory:
 def gradient_memory(
     config: PretrainedConfig, rollouts: pd.DataFrame, *, dtype: torch.dtype, num_blocks: int = 1, sketched: bool = True
 ) -> GradientMemory:
-    """Bytes that a pass takes whose largest chunk is `rollouts`, for a model of this config held in `dtype`.
+    """Bytes that a pass takes if its largest chunk is `rollouts`, for a model of this config in `dtype`.
 
-    `rollouts` may be short: activations are counted a packed token and its token count is what scales them.
+    `rollouts` may be a shorter chunk: then scale `activations` by the number of packed tokens.
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -59,7 +59,7 @@ def gradient_memory(
 
 
 def activation_bytes(config: PretrainedConfig, rollouts: pd.DataFrame, dtype: torch.dtype) -> float:
-    """Bytes autograd keeps for one chunk, extended from one and two layers to all."""
+    """Bytes that autograd keeps for one chunk, extrapolated from one and two layers to all."""
     one, two = (_saved_at_depth(config, depth, rollouts, dtype) for depth in (1, 2))
     return one + (config.num_hidden_layers - 1) * (two - one)
 
@@ -73,7 +73,7 @@ def _saved_at_depth(config: PretrainedConfig, depth: int, rollouts: pd.DataFrame
 
 
 def saved_bytes(forward: Callable[[], object], model: torch.nn.Module) -> int:
-    """Bytes that autograd keeps of a forward pass, each storage once, those of parameters not counted."""
+    """Bytes that autograd keeps of a forward pass. Each storage counts once; parameters do not count."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 

@@ -4,19 +4,19 @@ Whatever the objective J, its gradient is a sum over the log-probs l_it = log π
 
     ∇J = (1/N) Σ_i Σ_t w_it ∇ l_it          w_it = N ∂J/∂l_it
 
-so an objective is a function of log-probs, written here as its authors do, and its weights are its derivative.
+so an objective is a function of log-probs, written here as its authors write it, and its weights are its derivative.
 On-policy (l equal to the sampler's l_old; for DPO, to the reference) every ratio is 1, nothing is clipped and w_it is
-the same for all tokens of a rollout: w_i, known before the pass. There objectives differ by advantage and length alone:
+the same for all tokens of a rollout: w_i, known before the pass. Objectives then differ only by advantage and length:
 
     policy_gradient       A_i                               the headline: no division by any length
     grpo, gspo            A_i / |y_i|                       a mean over each rollout's tokens
     dr_grpo               (r_i - mean) / longest            a fixed divisor
     dapo                  A_i N / Σ|y|                      a mean over all tokens of the batch
-    reinforce_pp          r whitened over tokens · N / Σ|y|; `_baseline` takes the group's mean off first
-    star                  r_i N / Σ r|y|                    fine-tuning on right answers (rejection, RAFT, STaR)
+    reinforce_pp          r whitened over tokens · N / Σ|y|; `_baseline` subtracts the group's mean first
+    star                  r_i N / Σ r|y|                    fine-tuning on correct answers (rejection, RAFT, STaR)
     dpo                   ±β/2, for each (right, wrong) pair of a group, over the number of pairs
 
-What is no such weight: penalties that depend on whole distributions (full KL), DAPO's resampling, STaR's rationalised
+Not expressible as such weights: penalties on whole distributions (full KL), DAPO's resampling, STaR's rationalised
 answers (other prompts), REINFORCE++'s KL in the reward (zero at θ0).
 
 Shapes: P prompts, G rollouts each, R = P·G rollouts, prompt-major; C completion tokens, rollout by rollout.
@@ -36,7 +36,7 @@ CLIP = (0.2, 0.2)
 """How far a token's ratio may fall below and rise above 1 before it stops counting (PPO, GRPO)."""
 DAPO_CLIP = (0.2, 0.28)
 GSPO_CLIP = (3e-4, 4e-4)
-"""Of the ratio of a whole sequence, per token (Zheng et al. 2025)."""
+"""The same for the ratio of a whole sequence, per token (Zheng et al. 2025)."""
 DPO_BETA = 0.1
 WHITENING_EPSILON = 1e-8
 
@@ -66,7 +66,7 @@ def mean_removed(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
 
 @dataclass(frozen=True)
 class Batch:
-    """What an objective knows of its rollouts besides their log-probs."""
+    """What an objective needs besides log-probs."""
 
     rewards_PG: Float[Tensor, "P G"]
     lengths_R: Int[Tensor, " R"]
@@ -103,7 +103,10 @@ def rollout_weights(name: str, batch: Batch) -> Float[Tensor, "P G"]:
 def token_weights(
     name: str, logprobs_C: Float[Tensor, " C"], old_C: Float[Tensor, " C"], batch: Batch
 ) -> Float[Tensor, " C"]:
-    """w_it of the named objective, where the log-probs of the policy are `logprobs_C` and were `old_C` when drawn."""
+    """w_it of the named objective. `logprobs_C` are the policy's log-probs, `old_C` the sampler's.
+
+    Raises ValueError for an unknown name.
+    """
     if name not in OBJECTIVES:
         raise ValueError(f"unknown objective '{name}': expected one of {', '.join(OBJECTIVES)}")
     variable_C = logprobs_C.detach().requires_grad_()
@@ -147,7 +150,7 @@ def gspo(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
 
 
 def star(logprobs_C: Tensor, old_C: Tensor, batch: Batch) -> Tensor:
-    """Log-likelihood of the right answers, a mean over their tokens; 0 if there is none."""
+    """Log-likelihood of the correct answers, a mean over their tokens; 0 if there is none."""
     kept_C = batch.spread(batch.rewards_PG)
     return (kept_C * logprobs_C).sum() / kept_C.sum().clamp(min=1)
 
@@ -164,7 +167,7 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor, Batch], Tensor]] = {
     function.__name__: function
     for function in (policy_gradient, grpo, dr_grpo, dapo, reinforce_pp, reinforce_pp_baseline, gspo, star, dpo)
 }
-"""Objectives by name: (log-probs, log-probs when drawn, batch) -> J, to be climbed."""
+"""Objectives by name: (log-probs, log-probs when drawn, batch) -> J, to be maximised."""
 
 
 def _clipped(logprobs_C, old_C, batch: Batch, advantages: Callable, clip: tuple[float, float] = CLIP) -> Tensor:
@@ -172,11 +175,11 @@ def _clipped(logprobs_C, old_C, batch: Batch, advantages: Callable, clip: tuple[
 
 
 def _surrogate(ratios: Tensor, advantages: Tensor, clip: tuple[float, float]) -> Tensor:
-    """min(ρA, clip(ρ)A): what has moved far enough in its direction counts no more."""
+    """min(ρA, clip(ρ)A): a ratio beyond the clip in the direction of its advantage has no gradient."""
     return torch.minimum(ratios * advantages, ratios.clamp(1 - clip[0], 1 + clip[1]) * advantages)
 
 
 def _whitened(values_PG: Tensor, batch: Batch) -> Tensor:
-    """Mean 0 and variance 1 over the tokens of the batch: long answers count for more in both."""
+    """Mean 0 and variance 1 over the tokens of the batch, so long answers count for more in both."""
     values_C = batch.spread(values_PG)
     return (values_PG - values_C.mean()) / (values_C.var(correction=0) + WHITENING_EPSILON).sqrt()

@@ -3,17 +3,17 @@ r"""The one gradient:  g = (1/N) Σ_i Σ_t w_it ∇_θ log π_θ(y_it | x_i, y_i
     backward_chunk       the equation, for a few rollouts: one forward and backward pass
     accumulate_gradient  the equation, for all of them, in blocks that add up
 
-The weights w are a column of the rollout table, one number a rollout (w_it = w_i) or one a token. At θ0 the headline
+The weights w are a column of the rollout table, one per rollout (w_it = w_i) or one per token. At θ0 the headline
 has w_it = A_i, GRPO's advantage (`oneshot.gradients.objectives`).
 
-A block is a fixed run of consecutive groups, and its sum is kept by itself. Blocks are the unit in which shards add up
-(always in block order, so the number of shards or workers changes no bit of g) and the subsets of the consistency
-diagnostic. Within a block, groups of weight zero are skipped; the rest are sorted by length, cut into chunks and
-packed, and tokens that rollouts share are computed once (`oneshot.gradients.packing`). So memory grows neither with N
-nor with the block.
+A block is a fixed run of consecutive groups, whose sum is kept separately. Shards add up block by block, always in
+block order, so the number of shards or workers changes no bit of g. Blocks are also the subsets whose agreement is
+measured. Within a block, groups of weight zero are skipped; the rest are sorted by length, cut into chunks and packed,
+and tokens that rollouts share are computed once (`oneshot.gradients.packing`). So the memory of a pass grows neither
+with N nor with the block.
 
-Gradients leave the backward pass one parameter at a time: each is added in FP32 to where it is kept, on the host, and
-freed before the next one is complete.
+Gradients leave the backward pass one parameter at a time: each is added in FP32 to its sum on the host and freed before
+the next one is complete.
 
 Departures from the usual trainers: 1. no division by the length |y_i|; 2. no clipping, as every ratio is 1 at θ0;
 3. log π is under the sampling temperature, here as in the sampler.
@@ -41,9 +41,9 @@ from oneshot.rollouts import digest, num_groups
 from oneshot.vectors import Vector
 
 SMALL_VOCABULARY = 4096
-"""Up to here all logits of a chunk fit beside its other activations."""
+"""Up to this size all logits of a chunk fit next to its other activations."""
 HEAD_CHUNK_TOKENS = 256
-"""Beyond it, tokens whose logits exist at one time."""
+"""For larger vocabularies: tokens whose logits exist at one time."""
 
 
 class OffPolicy(ValueError):
@@ -56,7 +56,7 @@ def backward_chunk(
     temperature: float,
     logprobs: Callable[[Policy, pd.DataFrame, float], tuple[Tensor, Tensor]] | None = None,
 ) -> Tensor:
-    """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns |Δ log-prob| to the sampler, one a token [C].
+    """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns each token's |Δ log-prob| to the sampler [C], nats.
 
     `logprobs` replaces `token_logprobs` where the model is sharded. Raises ValueError naming the rollout if a log-prob
     is not finite.
@@ -72,8 +72,8 @@ def backward_chunk(
 def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> tuple[Tensor, Tensor]:
     """log π of every completion token [C], and the row of `rollouts` it belongs to [C]. Differentiable.
 
-    With a large vocabulary, logits are computed some hundred tokens at a time, and again in the backward pass: [C, V]
-    never exists.
+    With a large vocabulary, logits are computed a few hundred tokens at a time, and again in the backward pass, so
+    [C, V] never exists.
     """
     layout, head = pack(rollouts).to(policy.model.device), policy.model.lm_head
     hidden_QE = packed_hidden(policy, layout) / temperature
@@ -93,7 +93,7 @@ def spread_weights(rollouts: pd.DataFrame, rows_C: Tensor) -> Tensor:
 
 
 def has_weight(rollouts: pd.DataFrame) -> np.ndarray:
-    """Which rollouts have a weight other than zero, on any token."""
+    """Which rollouts have a non-zero weight on any token."""
     if rollouts.weight.dtype == object:
         return rollouts.weight.map(np.any).to_numpy(dtype=bool)
     return rollouts.weight.to_numpy() != 0
@@ -106,9 +106,9 @@ class Blocks:
     count: int = 1
     """Blocks in the table."""
     first: int = 0
-    """The number of its first block."""
+    """The number of the table's first block."""
     chosen: tuple[int, ...] | None = None
-    """The numbers of those that are differentiated. None: all."""
+    """The numbers of the blocks to differentiate. None: all."""
 
     @classmethod
     def finest(cls, rollouts: pd.DataFrame, most: int = 50) -> "Blocks":
@@ -146,7 +146,7 @@ def accumulate_gradient(
 ) -> Gradient:
     """The block sums of g for `rollouts`, which have a column `weight`.
 
-    With a `sketch_size` only the total, its squares and sketches of that many numbers a block are kept.
+    With a `sketch_size` only the total, the squares and a sketch of that many numbers per block are kept.
     Raises ValueError naming the rollout if a log-prob or a gradient is not finite.
     """
     builder = GradientBuilder(policy.model, blocks.numbers, blocks.rows_per_block(rollouts), sketch_size)
@@ -162,9 +162,9 @@ def accumulate_gradient(
 
 
 def accumulate_by_sign(policy: Policy, rollouts: pd.DataFrame, **options) -> tuple[Gradient, Gradient]:
-    """(g of the positive weights, g of the negative ones), which add up to g: arguments as in `accumulate_gradient`.
+    """(g of the positive weights, g of the negative ones), which add up to g. Arguments as in `accumulate_gradient`.
 
-    Two more passes, as a backward pass gives one sum.
+    Takes two passes, because a backward pass gives one sum.
     """
     parts = (rollouts.weight.clip(lower=0), rollouts.weight.clip(upper=0))
     return tuple(accumulate_gradient(policy, rollouts.assign(weight=part), **options) for part in parts)

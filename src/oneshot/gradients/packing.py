@@ -1,19 +1,21 @@
-r"""Rollouts of one prompt share its forward and backward pass, and all that they have in common; nothing is padded but
-attention's inner products.
+r"""Each prompt is computed once for all its rollouts, and so is every prefix that prompts or completions share.
 
-A chunk is laid out in one row of T tokens: what several prompts begin with once, the rest of each group's prompt once,
-then every completion from where it leaves those already there, without its last token, which predicts nothing. A group
-is so a tree, whose branches part where its rollouts do; equal rollouts are one branch. Embedding, projections, norms
-and MLP run on the packed row. In attention the row is taken apart: each beginning attends to itself; prompts to their
-beginning and themselves; completions, whole and in slices of similar length, to all of their prompt and themselves.
+Only the attention products are padded.
 
-    packed row      [beginnings][prompt₁ prompt₂ …][branches of slice 1 …][slice 2 …]
-    who sees whom   what stands before it in its own sequence, whole; then itself, causally
+A chunk is one packed row of T tokens: first the prefixes that several prompts share, then the rest of each group's
+prompt, then the completions. Of a completion, only the tokens after its shared prefix are added, without its last
+token, which predicts nothing. Each group is therefore a prefix tree that branches where its completions diverge; equal
+completions are one branch. Embedding, projections, norms and MLP run on the packed row. Attention takes the row apart:
+shared prefixes attend to themselves; prompts to their prefix and themselves; completions, in full and in slices of
+similar length, to all of their prompt and themselves.
 
-The first token of every completion is predicted by its prompt's last position, so G log-probs hang on one hidden
-state; rollouts that went the same way to the same token have one log-prob between them. Layers with a sliding window
-see that far. Goes through `transformers`' attention registry: one code path for Qwen3, Qwen2, Llama and OLMo, none
-forked.
+    packed row        [shared prefixes][prompt₁ prompt₂ …][branches of slice 1 …][slice 2 …]
+    attention mask    all tokens of the prefix, and the sequence's own tokens causally
+
+The first token of every completion is predicted by its prompt's last position, so G log-probs depend on one hidden
+state. Rollouts with the same tokens up to a position share that log-prob. Layers with a sliding window see as far as
+their window. Attention is replaced through the registry of `transformers`, so Qwen3, Qwen2, Llama and OLMo share one
+code path and none is forked.
 
 Shapes: T packed tokens, P groups, R rollouts, C completion tokens, Q different ones (position and token), H heads,
 D head dimension, E hidden, V vocabulary.
@@ -35,7 +37,7 @@ from oneshot.prefixes import shared_prefixes
 
 NAME = "shared_prefix"
 NUM_SLICES = 8
-"""Completions of a chunk are attended to in this many slices by length: more slices, less padding, more calls."""
+"""Slices that a chunk's completions are cut into by length: more slices mean less padding and more calls."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,16 @@ class Layout:
     positions_T: Tensor
     """Position of each token in its own sequence."""
     slices: list[Slice]
-    """What prompts share, a row each (an empty one for those that share nothing), if any do; prompts; completions."""
+    """In order: prefixes that prompts share, if any (with an empty row for prompts without); prompts; completions."""
     gathered_A: Tensor
-    """Where in the packed row each token of all slices stands, row by row; padding repeats the row's last token."""
+    """Place in the packed row of each token of all slices, row by row; padding repeats the row's last token."""
     kept_T: Tensor
-    """Which of the slices' tokens each packed token is: one of those that stand for it in several rows."""
+    """Index of one copy of each packed token among the slices (a token may be copied into several rows)."""
     predictors_Q: Tensor
-    """The packed position whose hidden state predicts each different completion token."""
+    """Place in the packed row of the hidden state that predicts each different completion token."""
     targets_Q: Tensor
     different_C: Tensor
-    """Which of the different ones each completion token is, rollout by rollout."""
+    """Index into Q of each completion token, rollout by rollout."""
     rows_C: Tensor
     """The row of the rollout table that each completion token belongs to."""
 
@@ -65,7 +67,7 @@ class Layout:
 
 
 def pack(rollouts: pd.DataFrame) -> Layout:
-    """Lay out rollouts, rows of a group standing together; whatever several of them begin with is fed once."""
+    """Lay out rollouts, in which the rows of a group are adjacent; every shared prefix is fed once."""
     completions = [np.asarray(tokens, dtype=np.int64) for tokens in rollouts.tokens]
     prompts, prompt_of = _prompts(rollouts)
     shared = shared_prefixes([prompt.tolist() for prompt in prompts])
@@ -131,9 +133,9 @@ def shared_prefix_attention(
     sliding_window: int | None = None,
     **_,
 ) -> tuple[Tensor, None]:
-    """The attention function that `transformers` calls in every layer: [1, T, H, D], and no weights."""
+    """The attention function that `transformers` calls in every layer: ([1, T, H, D], no weights)."""
     sizes = [part.valid_RL.numel() for part in layout.slices]
-    queries, keys, values = (  # of all slices at once: each by itself would cost the backward pass a row of zeros
+    queries, keys, values = (  # one gather for all slices: in the backward pass, each gather costs a row of zeros
         tensor[0].transpose(0, 1).index_select(0, layout.gathered_A).split(sizes)
         for tensor in (query_1HTD, key_1HTD, value_1HTD)
     )
@@ -165,19 +167,19 @@ def _prompts(rollouts: pd.DataFrame) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def _different(predictors_C: np.ndarray, targets_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One completion token [Q] for each (predictor, target) that occurs, and which of them each token is [C]."""
+    """(index of one completion token per distinct (predictor, target) [Q], index into those of each token [C])."""
     codes_C = predictors_C * (targets_C.max() + 1) + targets_C
     return np.unique(codes_C, return_index=True, return_inverse=True)[1:]
 
 
 class _PackedRow:
-    """Sequences set one behind the other."""
+    """Sequences appended to one row."""
 
     def __init__(self):
         self.tokens, self.positions, self.length = [], [], 0
 
     def add(self, tokens: np.ndarray, first_position: int) -> np.ndarray:
-        """Where these tokens, the first at that position of its own sequence, now stand."""
+        """Append tokens, the first at that position of its own sequence; returns their places in the row."""
         steps = np.arange(len(tokens))
         self.tokens.append(tokens)
         self.positions.append(first_position + steps)

@@ -1,8 +1,8 @@
-"""Prefix trees: what the sequences of a group have in common at their beginning.
+"""Prefix trees: the prefixes that sequences of a group share.
 
 Each group is a tree that branches where its sequences diverge. An example, three completions of one prompt:
 
-    row   tokens     order   shared with the row before in that order
+    row   tokens     order   shared with its predecessor in that order
     0     7 3 9      0       0
     1     7 4        2       2      (7 3)
     2     7 3 5 1    1       1      (7)
@@ -31,7 +31,7 @@ def branches(sequences: list[np.ndarray], groups: np.ndarray) -> tuple[np.ndarra
 
 
 def _common(one: np.ndarray, other: np.ndarray) -> int:
-    """The number of tokens with which both begin."""
+    """Length of the common prefix."""
     length = min(len(one), len(other))
     differs = np.flatnonzero(one[:length] != other[:length])
     return int(differs[0]) if len(differs) else length

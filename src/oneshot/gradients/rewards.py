@@ -1,4 +1,4 @@
-r"""Reward functions: what advantages are computed from. Verdicts are binary; wrong answers may be told apart.
+r"""Reward functions: what advantages are computed from. Verdicts are binary; some functions also grade wrong answers.
 
 Shapes: P prompts, G rollouts each.
 """
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 CREDIT_CAP = 0.5
-"""The most that partial credit is worth, where a right answer is worth 1."""
+"""Largest reward for partial credit; a right answer is worth 1."""
 
 
 def partial_rewards(rewards_PG: Float[Tensor, "P G"], credit_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
@@ -21,7 +21,7 @@ def ranked_rewards(rewards_PG: Float[Tensor, "P G"], credit_PG: Float[Tensor, "P
     """Groups that are all wrong are ranked by partial credit, less wrong above more wrong; others stay binary.
 
     The reward of a ranked rollout is the number of its group's rollouts it beats plus half of those it ties with, over
-    G - 1: between 0 and 1, whatever the scale of the credit. All tied, the group stays without a gradient.
+    G - 1: between 0 and 1, whatever the scale of the credit. If all tie, the group has no gradient.
     """
     beaten_PG = (credit_PG[:, :, None] > credit_PG[:, None, :]).sum(dim=2)
     tied_PG = (credit_PG[:, :, None] == credit_PG[:, None, :]).sum(dim=2) - 1
@@ -39,7 +39,7 @@ REWARDS = {
 
 
 def shaped_rewards(rollouts: pd.DataFrame, name: str = "binary") -> Float[Tensor, "P G"]:
-    """The rewards of a rollout table, one row a group, under the reward function of that name."""
+    """The rewards of a rollout table, one row per group, under the reward function of that name."""
     if name not in REWARDS:
         raise ValueError(f"unknown reward function '{name}': expected one of {', '.join(REWARDS)}")
     num_problems = rollouts.problem_id.nunique()
@@ -51,11 +51,11 @@ def shaped_rewards(rollouts: pd.DataFrame, name: str = "binary") -> Float[Tensor
 
 
 class NothingToLearn(ValueError):
-    """No group of the batch holds both a right and a wrong answer: the gradient is exactly zero."""
+    """No group of the batch holds two different rewards, so the gradient is exactly zero."""
 
 
 def check_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
-    """The number of groups with a non-zero advantage; NothingToLearn, with the ways out, if there is none."""
+    """The number of groups with a non-zero advantage. Raises NothingToLearn, with the ways out, if there is none."""
     rewards_PG = shaped_rewards(rollouts, rewards)
     num_informative = int((rewards_PG.amax(dim=1) > rewards_PG.amin(dim=1)).sum())
     if not num_informative:

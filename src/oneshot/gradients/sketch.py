@@ -1,4 +1,4 @@
-r"""Sketches: a few thousand numbers that keep the inner products of directions too large to keep.
+r"""Sketches: a few thousand numbers that preserve the inner products of vectors too large to keep.
 
     S(a)_m = Σ_{j: h(j) = m} σ(j) a_j        h(j) uniform in 0 … M-1, σ(j) = ±1, both seeded
 

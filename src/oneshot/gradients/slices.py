@@ -9,23 +9,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Slice:
-    """Sequences of similar length in a packed row, padded on the right for attention. M: what stands before, then L."""
+    """Sequences of similar length in a packed row, padded on the right for attention. M: the prefix, then L."""
 
     valid_RL: Tensor
-    """Tokens; the others are padding."""
+    """True for tokens, false for padding."""
     above: int | None
-    """The slice that its rows continue, by its place in the layout. None: they continue no other."""
+    """Index of the slice that holds the prefixes of its rows. None: they have no prefix."""
     owners_R: Tensor | None
-    """The row of that slice which each row continues."""
+    """For each row, the row of that slice that is its prefix."""
     mask_R1LM: Tensor | None
-    """Who may be seen: the real tokens of what stands before, oneself causally. None: oneself only."""
+    """Attention mask: all non-padding tokens of the prefix, and the row's own tokens causally. None: no prefix."""
     positions_RM: Tensor
-    """Where in its own sequence each token stands that its rows may see; the last L are the rows' own."""
+    """Position in its own sequence of each token that a row may attend to; the last L are the row's own."""
     longest: int
-    """Tokens of the longest row, what it continues included."""
+    """Tokens of the longest row, including its prefix."""
 
     def mask(self, window: int | None) -> Tensor | None:
-        """Who may be seen [R, 1, L, M] by a layer whose tokens see `window` positions, themselves among them."""
+        """Attention mask [R, 1, L, M] of a layer with a window of that many positions (None: all). None: causal."""
         if not window or self.longest <= window:
             return self.mask_R1LM
         length = self.valid_RL.shape[1]
@@ -38,17 +38,20 @@ class Slice:
 
 
 class Slices:
-    """The slices of a layout, one after the other."""
+    """Builds the slices of a layout."""
 
     def __init__(self, positions_T: np.ndarray):
         self.positions_T = positions_T
         self.parts: list[Slice] = []
         self.gathered: list[np.ndarray] = []
         self.seen: list[Tensor] = []
-        """Slice by slice, which places that its rows may see hold tokens, not padding [R, M]."""
+        """For each slice [R, M]: which of the places that its rows may attend to hold tokens, not padding."""
 
     def add(self, paths: list[np.ndarray], above: int | None = None, owners: np.ndarray | None = None) -> int:
-        """A slice of sequences, by where their tokens stand, that continue those rows of an earlier one; its place."""
+        """Add a slice and return its index.
+
+        `paths`: places of each row's tokens in the packed row. `above`, `owners`: the slice and rows of the prefixes.
+        """
         lengths = np.array([len(path) for path in paths])
         steps = np.arange(lengths.max())
         padded = np.stack(
@@ -77,13 +80,13 @@ class Slices:
         return len(self.parts) - 1
 
     def kept(self) -> Tensor:
-        """For each packed token one of the slices' tokens that stands there."""
+        """Index of one copy of each packed token among the slices."""
         tokens = np.flatnonzero(torch.cat([part.valid_RL.flatten() for part in self.parts]))
         return as_tensor(tokens[np.unique(np.concatenate(self.gathered)[tokens], return_index=True)[1]])
 
 
 def _mask(before_RM: Tensor, length: int) -> Tensor:
-    """[R, 1, L, before + L], or one row for all if all of what stands before is tokens."""
+    """[R, 1, L, M], or [1, 1, L, M] if no prefix has padding."""
     if before_RM.all():
         before_RM = before_RM[:1]
     causal = _causal(length).expand(len(before_RM), -1, -1)
@@ -91,7 +94,7 @@ def _mask(before_RM: Tensor, length: int) -> Tensor:
 
 
 def _causal(length: int) -> Tensor:
-    """[L, L]: oneself and those before."""
+    """[L, L]: the causal mask."""
     return torch.ones(length, length, dtype=torch.bool).tril()
 
 

@@ -1,4 +1,4 @@
-"""Weights: what an objective comes down to, written into the rollouts it is about."""
+"""Weights: an objective at θ0 as a column of the rollout table."""
 
 import pandas as pd
 import torch
@@ -7,13 +7,13 @@ from oneshot.gradients.objectives import Batch, grpo_weights, reward_gradient_we
 from oneshot.gradients.rewards import shaped_rewards
 
 CLOSED_FORM = {"policy_gradient": grpo_weights, "reward_gradient": reward_gradient_weights}
-"""Objectives whose weights at θ0 are written down, not differentiated: they keep every bit."""
+"""Objectives whose weights at θ0 are computed in closed form, without the rounding of differentiation."""
 
 
 def weigh(
     rollouts: pd.DataFrame, objective: str = "policy_gradient", rewards: str = "binary", longest: int | None = None
 ) -> pd.DataFrame:
-    """The rollouts with a column `weight`: w_i of that objective where the policy is the one that drew them.
+    """The rollouts with a column `weight`: w_i of the objective at the policy that drew them.
 
     `rewards` names the reward function (`oneshot.gradients.rewards`); `longest` is the most tokens that a completion
     may have, Dr. GRPO's divisor.

@@ -18,9 +18,9 @@ def examine(
     """Accuracies of the engine's policy on `problems`:
 
     sampled and pass_at_64 (temperature 1, 64 samples), greedy, best_low_temperature (best of LOW_TEMPERATURES, 4
-    samples each); the first and third by task where there are several; <way>_forced for every way that a task's answers
-    have (temperature 1, the way's opening given); the shares of sampled rollouts that were cut off or held no answer;
-    and the sampled accuracy on `retention`.
+    samples each); sampled and greedy by task if there are several; <way>_forced for every way to answer a task
+    (temperature 1, the way's opening forced); the shares of sampled rollouts that were cut off or held no answer; and
+    the sampled accuracy on `retention`.
     """
 
     def draw(purpose: str, group_size: int, temperature: float, asked=problems, opening: str = "") -> pd.DataFrame:

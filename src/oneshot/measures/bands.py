@@ -31,7 +31,7 @@ def quantities(tasks: Iterable[str]) -> list[str]:
 def acceptance_table(measured: dict[str, float], bands: dict[str, list[float]]) -> pd.DataFrame:
     """One row per quantity: value, the band it must lie in (0 to 1 if the config names none), and whether it does.
 
-    Raises ValueError for a band on a quantity that was not measured: it would never be looked at.
+    Raises ValueError for a band on a quantity that was not measured, as it would never be checked.
     """
     if unknown := sorted(set(bands) - set(measured)):
         raise ValueError(f"acceptance.{unknown[0]}: no such quantity: measured are {', '.join(measured)}")

@@ -1,7 +1,7 @@
 """Measuring a policy on held-out problems: accuracy sampled and greedy, entropy, and the KL to the base.
 
-All policies of one run meet the same problems under the same keys (common random numbers), so that the difference
-between two of them is measured more sharply than either.
+All policies of one run are measured on the same problems under the same keys (common random numbers), so the difference
+between two of them is measured more precisely than either.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts, summarise_ro
 from oneshot.tasks.task import Problem
 
 LOGITS_AT_ONCE = 2**23
-"""In FP64, of each of two policies: 64 MiB."""
+"""Logits that exist at one time, for each of two policies: 64 MiB in FP64."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Fixed problems, a fixed number of samples, fixed keys: what every arm is measured by."""
+    """Fixed problems, a fixed number of samples and fixed keys: the same measurement for every arm."""
 
     problems: list[Problem]
     run: str
@@ -57,7 +57,7 @@ class Examination:
 
 
 def examinations(sets: dict[str, list[Problem]], run: str, sampling: Sampling, samples: int) -> dict[str, Examination]:
-    """Split -> the examination on its problems: `samples` a problem, one on the retention problems."""
+    """Split -> the examination on its problems, with `samples` samples per problem, or one for retention."""
     return {
         split: Examination(problems, run, split, replace(sampling, group_size=1 if split == "retention" else samples))
         for split, problems in sets.items()
@@ -71,7 +71,7 @@ class Measurement:
     sampled: pd.DataFrame
     """The rollout table."""
     rows: list[dict]
-    """One row of figures for the whole split and, if it mixes tasks, one per task: see `asked`."""
+    """One row for the whole split and, if it mixes tasks, one per task (column `asked`)."""
     by_problem: pd.DataFrame
     """problem_id, asked (its task), correct of samples, greedy_correct."""
 
@@ -84,7 +84,7 @@ def measure(
     sampled: pd.DataFrame | None = None,
     retention: Examination | None = None,
 ) -> Measurement:
-    """The engine's policy on an examination, sampled and greedy, with its KL to `base`.
+    """Measure the engine's policy on an examination, sampled and greedy, with its KL to `base`.
 
     `sampled` are the examination's rollouts, if they are drawn already. With `retention`, the row of the whole split
     also has the sampled accuracy there, on a task not trained on.
@@ -133,7 +133,7 @@ def sequence_kl(
     other_temperature: float | None = None,
     chunk_tokens: int = CHUNK_TOKENS,
 ) -> Tensor:
-    """KL(policy ‖ other) along each of `rollouts`, which must be the policy's own: nats per sequence, FP64, one a row.
+    """KL(policy ‖ other) along each of `rollouts`, which must be the policy's own: [R], nats per sequence, FP64.
 
     The other policy has the same temperature unless it is given its own.
 

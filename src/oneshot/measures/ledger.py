@@ -26,16 +26,16 @@ class Ledger:
     """Of the policy; not itself a cost."""
     rollouts: int = 0
     batch_rollouts: int = 0
-    """Those that a gradient was taken of; the others chose between policies."""
+    """Rollouts that a gradient was taken of; the others were drawn to choose between policies."""
     tokens: int = 0
     """Completion tokens."""
     flops: float = 0.0
     sampling_phases: int = 0
-    """Times at which a policy drew rollouts to learn from."""
+    """How often rollouts were drawn to learn from."""
     gradient_steps: int = 0
     """Changes of the weights."""
     search_rounds: int = 0
-    """Times at which a policy was measured to choose what comes next."""
+    """How often a policy was measured to choose what comes next."""
     seconds: float = 0.0
 
     def sampling_phase(self, rollouts: pd.DataFrame) -> None:
@@ -45,7 +45,7 @@ class Ledger:
         self._charge(rollouts, DRAWING + DIFFERENTIATING)
 
     def gradient_step(self, reused: pd.DataFrame | None = None) -> None:
-        """Charge a change of the weights, and the gradient of rollouts that have been charged before."""
+        """Charge a change of the weights, and another gradient of `reused` rollouts, which are charged already."""
         self.gradient_steps += 1
         if reused is not None:
             self.flops += DIFFERENTIATING * self.parameters * _all_tokens(reused)
@@ -74,7 +74,7 @@ class Ledger:
             self.seconds += time.perf_counter() - started
 
     def spent(self) -> dict[str, float]:
-        """The totals, seconds left out: columns of a points table."""
+        """The totals without seconds: columns of a points table."""
         return {name: value for name, value in asdict(self).items() if name not in ("parameters", "seconds")}
 
     def _charge(self, rollouts: pd.DataFrame, flops: int) -> None:

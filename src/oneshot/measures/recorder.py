@@ -1,4 +1,4 @@
-"""The recorder: measures a policy at the points of its arm and keeps the rows."""
+"""The recorder: measures a policy at the points of its arm and collects the rows."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from oneshot.policies.models import Policy
 
 @dataclass
 class Recorder:
-    """Every look goes to the same examinations, under the same noise, whatever the arm."""
+    """Gives every arm the same examinations, under the same noise."""
 
     engine: Engine
     base: Policy
@@ -28,7 +28,7 @@ class Recorder:
         chosen: bool = False,
         temperature: float | None = None,
     ) -> None:
-        """Measure the policy as it stands on these splits, with what has been spent up to here."""
+        """Measure the current policy on these splits, and record the cost so far."""
         exams = {split: exam.at(temperature) for split, exam in self.examinations.items()}
         for split in splits:
             retention = exams.get("retention") if split == "test" else None
@@ -36,7 +36,7 @@ class Recorder:
         self.tables.timings.append({"point": point, "seconds": self.ledger.seconds})
 
     def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:
-        """The rows of a measurement taken elsewhere."""
+        """Record a measurement taken elsewhere."""
         head = {"point": point, "split": split}
         for row in measured.rows:
             self.tables.points.append({**head, "asked": row["asked"], "chosen": chosen, **row, **self.ledger.spent()})

@@ -1,4 +1,4 @@
-"""How fast the machine could be and how much work was done: the two sides of every utilisation figure."""
+"""The two sides of utilisation: the machine's peak rate, and the work that was needed."""
 
 import time
 
@@ -11,7 +11,7 @@ from oneshot.policies.models import Policy
 
 
 def measure_sgemm(device: str | torch.device = "cpu", size: int = 1024, repeats: int = 20) -> float:
-    """Peak FP32 matrix product of this process, with its threads, GFLOP/s: the best of `repeats` square products."""
+    """Peak FP32 rate of this process's threads in matrix products, GFLOP/s: the best of `repeats` square products."""
     a, b = torch.randn(2, size, size, device=device)
     finish = torch.cuda.synchronize if a.is_cuda else lambda: None
     finish()
@@ -25,10 +25,10 @@ def measure_sgemm(device: str | torch.device = "cpu", size: int = 1024, repeats:
 
 
 def useful_flops(policy: Policy, rollouts: pd.DataFrame) -> tuple[float, int]:
-    """(FLOPs, tokens) that one forward and backward pass over `rollouts` needs: 6 per matrix weight and token fed.
+    """(FLOPs, tokens fed) that one forward and backward pass over `rollouts` needs: 6 per matrix weight and token fed.
 
-    A group's prompt counts once, and so does what its completions have in common; a last token is fed to predict
-    nothing; the output head counts once for every different token predicted. Attention products, norms, padding and
+    A group's prompt counts once, and so does every prefix that its completions share. A completion's last token is not
+    fed. The output head counts once for every different token predicted. Attention products, norms, padding and
     recomputation do not count.
     """
     groups = pd.factorize(rollouts.problem_id)[0]

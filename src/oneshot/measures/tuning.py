@@ -6,10 +6,10 @@ import pandas as pd
 
 
 def tuned(trial: Callable[[float], dict[str, float]], values: list[float], *, max_extensions: int) -> pd.DataFrame:
-    """One row a value tried, in increasing order, with the trial's measurements; `chosen` marks the winner.
+    """One row per value tried, in increasing order, with the trial's measurements; `chosen` marks the winner.
 
     `trial(value)` returns measurements, among them `accuracy`. While the best value lies on an edge, the next
-    one outwards at the ratio found there is tried, at most `max_extensions` times. Of equals the smallest wins.
+    value outwards is tried, at the ratio of the last two, at most `max_extensions` times. Ties go to the smallest.
     """
     rows = {value: trial(value) for value in values}
     for _ in range(max_extensions):

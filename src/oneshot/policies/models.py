@@ -35,7 +35,7 @@ CHARACTERS = [chr(code) for code in range(ord(" "), ord("~") + 1) if not chr(cod
 
 @dataclass(frozen=True)
 class Policy:
-    """A model with the tokenizer it was trained with and the prompts it knows."""
+    """A model with its tokenizer and the format of its prompts."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -54,7 +54,7 @@ class Policy:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def encode_prompt(self, task: str, problem: str, opening: str = "") -> list[int]:
-        """The tokens of a task's problem as this model is asked it, and of the opening of its answer."""
+        """The tokens of a task's problem in this model's prompt format, and of the forced opening of its answer."""
         return self.encode(self.prompt_format.render(self.tokenizer, task, problem) + opening)
 
     def decode(self, token_ids: list[int]) -> str:
@@ -62,7 +62,10 @@ class Policy:
 
 
 def build_tokenizer(words: Sequence[str], largest_number: int) -> PreTrainedTokenizerFast:
-    """The given words whole, numbers up to `largest_number` (9 or 99) whole, other printable ASCII by character."""
+    """Single tokens for the given words and for numbers up to `largest_number` (9 or 99), else one per character.
+
+    The characters are printable ASCII and the newline.
+    """
     numbers = [str(number) for number in range(largest_number + 1)]
     vocabulary = {token: index for index, token in enumerate([PAD, END, *words, *numbers, *CHARACTERS])}
     tokenizer = Tokenizer(WordLevel(vocabulary))
@@ -75,7 +78,7 @@ def build_tokenizer(words: Sequence[str], largest_number: int) -> PreTrainedToke
 
 
 def build_policy(size: dict, seed: int, words: Sequence[str] = (), largest_number: int = 99) -> Policy:
-    """An untrained policy. `size`: hidden, layers, heads, feed_forward; one seed, one initialisation.
+    """An untrained policy. `size`: hidden, layers, heads, feed_forward. The seed fixes the initialisation.
 
     `words` and `largest_number` are those of the tasks it is to learn.
     """
@@ -101,11 +104,11 @@ def build_policy(size: dict, seed: int, words: Sequence[str] = (), largest_numbe
 
 
 def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
-    """Tokenizer, config and `policy.json` (metadata, fingerprint) first; the weights last, as they complete it."""
+    """Write tokenizer, config and `policy.json` (metadata, fingerprint), and last the weights, which complete it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     policy.tokenizer.save_pretrained(folder)
-    policy.model.config.architectures = [type(policy.model).__name__]  # by which other engines know the model
+    policy.model.config.architectures = [type(policy.model).__name__]  # other engines identify the model by it
     policy.model.config.save_pretrained(folder)
     description = {"fingerprint": fingerprint(policy.model), "dtype": str(policy.model.dtype).removeprefix("torch.")}
     write_json({**metadata, **description, "prompt": asdict(policy.prompt_format)}, folder / "policy.json")
@@ -114,7 +117,7 @@ def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
 
 
 def checkpoint(model: Module) -> dict[str, Tensor]:
-    """The weights under their names, tied ones once, under the first: the embedding's, which is where others look."""
+    """Weights by name. Tied weights are saved once, under the embedding's name, as other loaders expect."""
     return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
 
 

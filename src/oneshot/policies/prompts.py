@@ -1,4 +1,4 @@
-"""Prompt formats: how a problem is put to a model."""
+"""Prompt formats: how a problem is presented to a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from transformers import PreTrainedTokenizerFast
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """How a problem is put to a model. The from-scratch family gets the bare problem."""
+    """How a problem is presented to a model. The from-scratch family gets the bare problem."""
 
     chat: bool = False
-    """Through the tokenizer's chat template, examples as earlier turns; else as plain text."""
+    """Through the tokenizer's chat template, with examples as earlier turns; else as plain text."""
     system: str = ""
     instruction: str = ""
-    """Put behind every problem: how the answer is to be marked."""
+    """Appended to every problem; says how to mark the answer."""
     end: str = ""
-    """Plain text: what stands after an answer and so ends it, one token; the tokenizer's end token if empty."""
+    """Plain text: the one token that follows an answer and ends it; the tokenizer's end token if empty."""
     examples: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     """Task -> (problem, answer) pairs shown before each of its problems."""
 

@@ -1,4 +1,4 @@
-"""Running programs nobody trusts: confined, limited, and never told what the right answer is."""
+"""Running untrusted programs: confined, limited, and without access to the expected outputs."""
 
 from oneshot.sandbox.confinement import PACKAGES, SandboxUnavailable
 from oneshot.sandbox.workers import Limits, Report, Sandbox, SandboxError

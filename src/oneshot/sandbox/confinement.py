@@ -1,14 +1,14 @@
-"""What keeps a program in: which tools, with which settings.
+"""Confinement: the tools that isolate a program, and their settings.
 
-Two layers hold every program, and each would do by itself for most attacks:
+Two layers confine every program, and each alone would stop most attacks:
 
     files, network, processes   bubblewrap (user, mount, pid, net, ipc namespaces around an empty read-only root), or,
                                 where the host forbids user namespaces, Landlock through sandlock
     system calls                a seccomp allow-list compiled by libseccomp: no socket, no exec, no fork, no kill,
                                 no ptrace, files opened for reading only
 
-Resource limits and CPU-time accounting are the zygote's (`zygote.py`). bubblewrap, sandlock and libseccomp do the
-isolating; what none of them does is to run a program in a few milliseconds, hence a process that forks.
+The zygote (`zygote.py`) sets resource limits and accounts for CPU time. bubblewrap, sandlock and libseccomp isolate,
+but none of them runs a program in a few milliseconds, hence a process that forks.
 """
 
 import base64
@@ -31,12 +31,12 @@ PRELOAD = """
 """
 """Modules that most programs or LiveCodeBench's prelude import: loaded once, before the fork."""
 PACKAGES = ("numpy", "sortedcontainers")
-"""Packages that judges have and that programs may be given, where this host has them."""
+"""Packages that judges offer, and that programs may be given if this host has them."""
 STDIN_PATH = "/dev/stdin"
 PACKAGES_PATH = "/packages"
-"""Where packages lie within bubblewrap's root, so that it shows nothing of the folders around them."""
+"""Where bubblewrap mounts packages, so that the folders around them stay hidden."""
 FAR_SIDE = ("frames", "encoding", "programs", "zygote")
-"""The modules that run inside, in the order in which they import one another."""
+"""The modules that run inside, in import order."""
 BOOTSTRAP = """
 import sys, types
 for name, text in {texts!r}.items():
@@ -70,7 +70,7 @@ class Confinement:
 
 
 def confinement(name: str, packages: Iterable[str] = ()) -> Confinement:
-    """`bubblewrap` or `landlock`, with those of the packages that are here; SandboxUnavailable without its tools."""
+    """`bubblewrap` or `landlock`, with the packages that are installed. Raises SandboxUnavailable without its tools."""
     if sys.platform != "linux":
         raise SandboxUnavailable(f"needs Linux (this is {sys.platform})")
     settings = {"filter": base64.b64encode(syscall_filter()).decode(), "preload": PRELOAD.split(), "landlock": False}
@@ -104,9 +104,9 @@ def syscall_filter() -> bytes:
     rules.add_rule(ALLOW, "openat", Arg(2, MASKED_EQ, for_writing, 0))
     clone_thread = 0x00010000
     rules.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, clone_thread, clone_thread))
-    rules.add_rule(ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory, where no filter sees them; libc falls back
-    rules.add_rule(ALLOW, "prlimit64", Arg(2, EQ, 0))  # asking, not setting
-    rules.add_rule(ALLOW, "prlimit64", Arg(0, EQ, 0), Arg(1, EQ, resource.RLIMIT_STACK))  # memory's limit holds it
+    rules.add_rule(ERRNO(errno.ENOSYS), "clone3")  # its flags are in memory, hidden from filters; libc falls back
+    rules.add_rule(ALLOW, "prlimit64", Arg(2, EQ, 0))  # reads a limit, sets none
+    rules.add_rule(ALLOW, "prlimit64", Arg(0, EQ, 0), Arg(1, EQ, resource.RLIMIT_STACK))  # the memory limit bounds it
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
@@ -114,9 +114,9 @@ def syscall_filter() -> bytes:
 
 
 def _bubblewrap(packages: dict[str, str]) -> list[str]:
-    """An empty read-only root holding the interpreter and its libraries; nobody's rights; no network, no /proc.
+    """A read-only root with only the interpreter and its libraries; the user `nobody`; no network, no /proc.
 
-    /dev is a file system of the zygote's own, where it puts what a program shall read; no filter lets programs write.
+    /dev is a tmpfs in which the zygote writes a program's input; the filter lets programs open no file for writing.
     """
     command = [_bwrap_path(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--chdir", "/"]
@@ -135,18 +135,18 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
 
 
 def _folders(packages: Iterable[str]) -> dict[str, str]:
-    """Where those of the packages that are installed lie."""
+    """Package -> its folder, for those that are installed."""
     found = {name: importlib.util.find_spec(name) for name in packages}
     return {name: os.path.dirname(spec.origin) for name, spec in found.items() if spec and spec.origin}
 
 
 def _with_libraries(packages: dict[str, str]) -> list[str]:
-    """The folders of packages, and of the shared libraries that wheels put beside them."""
+    """The folders of packages, and of the shared libraries that wheels put next to them."""
     return [path for folder in packages.values() for path in (folder, f"{folder}.libs")]
 
 
 def _libraries() -> list[str]:
-    """Where the interpreter, its standard library and the shared libraries live."""
+    """Paths of the interpreter, its standard library and the shared libraries."""
     interpreter = [os.path.realpath(sys.executable), f"{sys.base_prefix}/lib"]
     return [*interpreter, "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"]
 
@@ -163,5 +163,5 @@ def _bwrap_path() -> str:
 
 
 def _zygote_source() -> str:
-    """The far side's modules as one text: inside there is no package to import them from."""
+    """The far side's modules as one text, because the package cannot be imported inside."""
     return BOOTSTRAP.format(texts={name: Path(__file__).with_name(f"{name}.py").read_text() for name in FAR_SIDE})

@@ -1,7 +1,7 @@
 """Plain values as tagged JSON and back, on both sides of the sandbox. Standard library only.
 
 A value counts as the built-in type it is or derives from (a named tuple is a tuple, an IntEnum an integer), read
-through that type's own methods. What derives from none is sent as the name of its type and equals nothing.
+through that type's own methods. Any other value is sent as the name of its type and equals nothing.
 """
 
 import collections
@@ -13,13 +13,13 @@ CONTAINERS = {kind.__name__: kind for kind in (list, tuple, set, frozenset, coll
 MAX_DEPTH = 200
 MAX_HASHED = 20_000
 MAX_COLLIDING = 1000
-"""Of more than MAX_HASHED entries of a set or dict, so many may share one hash: they can be made to collide."""
+"""If a set or dict has more than MAX_HASHED entries, this many may share one hash: programs can make hashes collide."""
 MAX_RATIO_DIGITS = 10_000
-"""Hexadecimal digits of a fraction's parts, which are brought to lowest terms."""
+"""Most hexadecimal digits of a fraction's numerator and denominator: reducing it takes time."""
 
 
 class Other(str):
-    """Stands for a value that has no tag: the name of its type."""
+    """Stand-in for a value that has no tag: the name of its type."""
 
 
 def encode(value, depth: int = 0):
@@ -90,7 +90,7 @@ ENCODERS[Other] = _other
 
 
 def decode(value):
-    """The value behind tagged JSON. Raises all sorts of errors on what `encode` did not write."""
+    """The value of tagged JSON. Raises errors of many types for input that `encode` did not write."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -123,7 +123,7 @@ def _read_fraction(numerator: str, denominator: str) -> Fraction:
 
 
 def _check_hashes(keys) -> None:
-    """ValueError if so many share a hash that building a table of them would take long."""
+    """Raise ValueError if so many share a hash that building a table of them would take long."""
     hashes = list(map(hash, keys))
     if len(hashes) > MAX_HASHED and Counter(hashes).most_common(1)[0][1] > MAX_COLLIDING:
         raise ValueError(f"{len(hashes)} entries, too many of them with one hash")

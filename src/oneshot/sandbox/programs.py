@@ -1,8 +1,8 @@
 """Running one program inside a child that is already confined. Standard library only.
 
-A test on standard input has a process of its own, and in it the program runs and ends as with `python file.py < input`:
-other threads are waited for, exit handlers run, what is left is finalised, streams are flushed. Calls of functions
-share one process and one module, which is not `__main__`, as in the graders of the benchmarks.
+A test on standard input has its own process, in which the program runs and ends as with `python file.py < input`:
+other threads are waited for, exit handlers run, remaining objects are finalised, streams are flushed. Calls of
+functions share one process and one module, which is not `__main__`, as in the graders of the benchmarks.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from oneshot.sandbox.encoding import decode, encode
 from oneshot.sandbox.frames import ERROR, LOADED, MEMORY, MISSING, PAUSE_BYTES, TOO_LONG, VALUE, send
 
 PRELUDE_END = "\n# The program begins here.\n"
-"""Ends a prelude. What follows is compiled on its own, so that `from __future__` may stand first in it."""
+"""Ends a prelude. The program after it is compiled separately, so that it may begin with `from __future__`."""
 FILE_NAME = "program.py"
 NOWHERE = 4
 """A spare descriptor of /dev/null for programs that are called."""
@@ -25,7 +25,7 @@ MAX_TRACED = 2000
 
 
 def run_as_main(program: str) -> int:
-    """Run a program as the interpreter runs a file; the exit code. How it failed is sent as the answer to test 0."""
+    """Run a program as the interpreter runs a file; returns the exit code. A failure is sent as answer to test 0."""
     open_streams()
     sys.argv[:] = [FILE_NAME]
     try:
@@ -40,7 +40,7 @@ def run_as_main(program: str) -> int:
 
 
 def finish(code: int) -> int:
-    """What the interpreter does at its end, in its order (Py_FinalizeEx), but for freeing memory; the exit code."""
+    """Do what the interpreter does at exit, in its order (Py_FinalizeEx), except free memory; returns the exit code."""
     if "threading" in sys.modules:
         quietly(sys.modules["threading"]._shutdown)
     quietly(atexit._run_exitfuncs)
@@ -60,7 +60,7 @@ def quietly(function) -> None:
 
 
 def flush() -> bool:
-    """Whether standard output could be flushed; a closed one need not be."""
+    """Flush standard output unless it is closed; false if that fails."""
     try:
         if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
             sys.stdout.flush()
@@ -70,12 +70,13 @@ def flush() -> bool:
 
 
 def open_streams() -> None:
-    """Streams on descriptors 0 and 1. Their doubles keep the buffers open when a program wraps them anew."""
+    """Open the streams on descriptors 0 and 1. `__stdin__` and `__stdout__` keep the buffers open if a program wraps
+    them anew."""
     reader = io.BufferedReader(io.FileIO(0, closefd=False))
     writer = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(reader, "utf-8", "surrogateescape")
     sys.stdout = sys.__stdout__ = io.TextIOWrapper(writer, "utf-8", "surrogateescape")
-    sys.stdin.mode, sys.stdout.mode = "r", "w"  # which templates for fast reading and printing ask for
+    sys.stdin.mode, sys.stdout.mode = "r", "w"  # read by templates for fast reading and printing
 
 
 def new_module(name: str, **attributes) -> types.ModuleType:
@@ -85,7 +86,7 @@ def new_module(name: str, **attributes) -> types.ModuleType:
 
 
 def execute(program: str, module: types.ModuleType) -> dict:
-    """Run a program in a module, its prelude first; the names that the prelude brought."""
+    """Run a program in a module, its prelude first; returns the names that the prelude defined."""
     prelude, end, rest = program.partition(PRELUDE_END)
     names = {}
     if end:
@@ -129,7 +130,8 @@ def answer(module: types.ModuleType, given: dict, test: dict, output_limit: int)
 
 
 def find(module: types.ModuleType, given: dict, name: str):
-    """The method `name` of the program's class Solution, or its function `name`; none that the prelude brought."""
+    """The method `name` of the program's class Solution, or its function `name`. Raises AttributeError if there is none
+    but the prelude's."""
     solution = getattr(module, "Solution", None)
     if hasattr(solution, name):
         return getattr(solution(), name)
@@ -140,7 +142,7 @@ def find(module: types.ModuleType, given: dict, name: str):
 
 
 def traced(function, arguments) -> list:
-    """What the program's local variables became while the function ran, in order, and what it returned."""
+    """The values that the program's local variables took while the function ran, in order, and its result."""
     values, seen = [], {}
 
     def look(frame, event, _):
@@ -162,7 +164,7 @@ def traced(function, arguments) -> list:
 
 
 def failure(error: BaseException) -> tuple[bytes, bytes]:
-    """The frame's kind and payload for what a program raised."""
+    """(kind, payload) of the frame for an exception of the program."""
     if isinstance(error, MemoryError):
         return MEMORY, b""
     kind = MISSING if type(error) is ModuleNotFoundError else ERROR

@@ -1,4 +1,4 @@
-"""What came back from a child, read on the near side, where nothing that a program sends is believed."""
+"""Reports of children, read on the near side, which trusts nothing that a program sends."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,22 +7,22 @@ from oneshot.sandbox.frames import ERROR, FRAME, LOADED, MEMORY, MISSING, OUTPUT
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one child: its answers by test index (kind, payload), and its end."""
+    """The outcome of one child: its answers (kind, payload) in the order of the tests, and how it ended."""
 
     end: str
-    """exit, timeout, or protocol (it sent what is no frame)."""
+    """exit, timeout, or protocol (it sent something that is no frame)."""
     code: int
-    """Exit code; minus the signal where one ended it."""
+    """Exit code, or minus the signal that ended it."""
     cpu_seconds: float
     loaded: bool
-    """The program itself ran to its end, and functions could be called."""
+    """Whether the program itself ran to its end, so that its functions could be called."""
     printed: bytes
-    """What stood on standard output when it ended; nothing where functions were called."""
+    """The content of standard output at the end; empty if functions were called."""
     answers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 def read_report(verdict: dict, frames: bytes, printed: bytes, num_tests: int) -> Report:
-    """Frames in their order, one a test; whatever is malformed makes the end `protocol` and is dropped."""
+    """Read the frames in order, one per test. A malformed one ends the report with `protocol`, and is dropped."""
     answers, loaded, offset, end = [], False, 0, verdict["end"]
     while offset < len(frames):
         header = frames[offset : offset + FRAME.size]
@@ -43,7 +43,7 @@ def read_report(verdict: dict, frames: bytes, printed: bytes, num_tests: int) ->
 def as_program(report: Report, output_bytes: int) -> Report:
     """The report on a program that reads and prints: its answer is what it printed, if it ended well.
 
-    A child of this kind sends frames for failures only; another frame is forged.
+    A child of this kind sends frames only for failures; any other frame is forged.
     """
     if any(kind not in (ERROR, MEMORY, MISSING) for kind, _ in report.answers):
         return replace(report, end="protocol", answers=[])

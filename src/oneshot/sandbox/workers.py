@@ -1,4 +1,4 @@
-"""The near side of the sandbox: zygotes kept alive, requests handed to whichever is idle, reports read back."""
+"""The near side of the sandbox: keeps zygotes alive, gives each request to an idle one, and reads reports back."""
 
 import json
 import os
@@ -22,17 +22,17 @@ BACKENDS = ("bubblewrap", "landlock")
 
 
 class SandboxError(RuntimeError):
-    """The sandbox itself failed, several times over: nobody's program is to blame, and nothing is scored."""
+    """The sandbox itself failed, several times in a row. No program is to blame, and nothing is scored."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one test may use. Wall time is for programs that sleep: far above the CPU time, so load costs nobody."""
+    """Limits of one test. Wall time stops programs that sleep; it is far above CPU time, so load changes no verdict."""
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 20.0
     memory_bytes: int = 1 << 30
-    """Of address space, as stacks not yet used count too."""
+    """Address space, which includes unused stacks."""
     output_bytes: int = 8 << 20
 
 
@@ -47,7 +47,7 @@ class Zygote:
         self._write(struct.pack(">I", len(settings)) + settings)
 
     def run(self, request: dict, limits: Limits) -> Report:
-        """One child; OSError if the zygote does not answer, which must then be closed."""
+        """Run one child. Raises OSError if the zygote does not answer; it must then be closed."""
         body, num_tests = json.dumps(request).encode(), len(request["tests"])
         seconds = (limits.cpu_seconds, limits.wall_seconds)
         self._write(HEADER.pack(len(body), num_tests, *seconds, limits.memory_bytes, limits.output_bytes) + body)
@@ -60,7 +60,7 @@ class Zygote:
         return report if "call" in request["tests"][0] else as_program(report, limits.output_bytes)
 
     def close(self) -> str:
-        """End it, and give what it said on standard error."""
+        """Kill the zygote; returns what it wrote to standard error."""
         self.process.kill()
         with suppress(OSError):
             self.process.stdin.close()
@@ -71,7 +71,7 @@ class Zygote:
         return said
 
     def _write(self, content: bytes) -> None:
-        with suppress(BrokenPipeError):  # reading will say that it is gone
+        with suppress(BrokenPipeError):  # the next read reports that it is gone
             self.process.stdin.write(content)
             self.process.stdin.flush()
 
@@ -90,9 +90,9 @@ class Zygote:
 class Sandbox:
     """A pool of zygotes; a context manager.
 
-    `backend` is `bubblewrap`, `landlock` or `auto`: the first of them that passes the self-test. SandboxUnavailable
-    if none does; there is no way to run a program without. Programs may import the standard library, and of
-    `packages` (say, PACKAGES) what this host has: their folders, and no others, are opened for reading.
+    `backend` is `bubblewrap`, `landlock` or `auto`: the first of them that passes the self-test. Raises
+    SandboxUnavailable if none does; no program runs without one. Programs may import the standard library and those
+    of `packages` (such as PACKAGES) that this host has; only their folders become readable.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Sandbox:
     def run(self, request: dict) -> Report:
         """Run {"program": text, "tests": [{"stdin": text}, …] or [{"call": name, "args": encoded}, …]}.
 
-        Calls share a child, so far as it gets; every test on standard input has one of its own, up to the first that
+        Calls share a child, as far as it gets. Every test on standard input has its own child, up to the first that
         gives no answer.
         """
         if "call" in request["tests"][0]:
@@ -149,7 +149,7 @@ class Sandbox:
                 except (OSError, ValueError) as error:
                     said = f"{error}; {zygote.close()}"
                     zygote = None
-        except BaseException:  # interrupted between a request and its report: out of step for good
+        except BaseException:  # interrupted between a request and its report: the stream is out of step
             if zygote:
                 zygote.close()
                 zygote = None
@@ -183,7 +183,7 @@ print("alive")
 
 
 def usable_confinement(backend: str, packages: Iterable[str] = ()) -> Confinement:
-    """The confinement to use, shown to hold by a program that tries the doors."""
+    """The confinement to use: the first that holds against a test program. Raises SandboxUnavailable if none does."""
     complaints = []
     for name in BACKENDS if backend == "auto" else (backend,):
         try:

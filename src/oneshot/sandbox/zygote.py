@@ -1,7 +1,8 @@
-"""The far side of the sandbox: a small process that forks one child a request. Standard library only.
+"""The far side of the sandbox: a small process that forks one child per request. Standard library only.
 
-Started by `oneshot.sandbox.workers`, confined before it meets a program (by bubblewrap around it, or by Landlock from
-within), and fed through file descriptor 0 with what `oneshot.sandbox.frames` describes. Reports go out on descriptor 1.
+`oneshot.sandbox.workers` starts it. It is confined before it reads a program: by bubblewrap around it, or by Landlock
+from within. It reads settings and requests from descriptor 0 and writes reports to descriptor 1, in the format of
+`oneshot.sandbox.frames`.
 """
 
 import base64
@@ -36,7 +37,7 @@ from oneshot.sandbox.frames import (
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 1, 22, 38, 2
 STACK_BYTES = 128 << 20
-"""As far as the kernel lets a stack grow that began with the usual limit; judges give as much as memory."""
+"""As far as the kernel lets a stack grow that began with the default limit; judges allow all of the memory."""
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def confine(settings: dict) -> None:
-    """Landlock, where bubblewrap does not already hide everything: reading the interpreter's own files, no more."""
+    """Apply Landlock, unless bubblewrap already hides everything: only the interpreter's own files can be read."""
     if settings["landlock"]:
         sys.path.insert(0, settings["site"])
         import sandlock
@@ -72,8 +73,8 @@ def confine(settings: dict) -> None:
 
 
 def load_packages(folders: dict[str, str]) -> None:
-    """Import packages from their own folders, so that no folder of packages need be on the path, or be seen at all."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process that forks has one thread
+    """Import packages from their own folders, so no site-packages folder needs to be on the path, or even visible."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process that forks must have one thread
     for name, folder in folders.items():
         file = f"{folder}/__init__.py"
         spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
@@ -81,11 +82,11 @@ def load_packages(folders: dict[str, str]) -> None:
         spec.loader.exec_module(module)
     del os.environ["OPENBLAS_NUM_THREADS"]
     if "numpy" in folders:
-        sys.modules["numpy"].random.seed(0)  # as `random` is: a program run twice draws the same
+        sys.modules["numpy"].random.seed(0)  # like `random`: a program that is run twice draws the same
 
 
 def run(header: tuple, null: int, stdin_path: str, load_filter: Callable[[], None]) -> tuple[dict, bytes, bytes]:
-    """One child from fork to grave: a verdict on the process, its frames, what it printed."""
+    """Fork one child, run its tests, and collect its report: (verdict on the process, frames, printed output)."""
     length, num_tests, cpu_limit, wall_limit, memory_limit, output_limit = header
     results, results_end = os.pipe()
     printed = os.memfd_create("printed")
@@ -138,14 +139,14 @@ def watch(pid: int, results: int, num_tests: int, cpu_limit: float, wall_limit: 
     os.kill(pid, signal.SIGKILL)
     os.close(pidfd)
     if not frames.startswith(FRAME.pack(0, 0, READY)):
-        sys.exit("the child died before it had read its request")  # the stream is out of step: start afresh
+        sys.exit("the child died before it had read its request")  # the stream is out of step: start again
     return end, bytes(frames)
 
 
 def arrange_descriptors(request: dict, stdin_path: str, null: int, printed: int, results: int) -> None:
-    """The child's descriptors 0 to 3, and for calls NOWHERE, where they read and print: nothing else stays open.
+    """Set up the child's descriptors 0 to 3 and, for calls, NOWHERE, from which they read and print; close all others.
 
-    Without calls, descriptor 0 is a file of its own; where the root is ours, it is found at `stdin_path` too.
+    Without calls, descriptor 0 is a file with the test's input. Under bubblewrap it can also be opened at `stdin_path`.
     """
     stdin = request["tests"][0].get("stdin")
     file = input_file((stdin or "").encode(errors="surrogatepass"), stdin_path)
@@ -165,7 +166,7 @@ def input_file(content: bytes, path: str) -> int:
 
 
 def lock(memory_limit: int, output_limit: int, load_filter: Callable[[], None]) -> None:
-    """The doors close, the limits hold; the program's time begins."""
+    """Set the limits and load the filter. The program's time begins."""
     send(0, READY)
     random.seed(0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -193,9 +194,9 @@ class Program(ctypes.Structure):
 
 
 def filter_loader(program: bytes) -> Callable[[], None]:
-    """What loads the filter (compiled by libseccomp on the near side), made ready before the fork.
+    """A function that loads the filter (compiled by libseccomp on the near side), prepared before the fork.
 
-    It lets the process die with the zygote and gain no privileges, and only then filters.
+    Before filtering, it makes the process die with the zygote and unable to gain privileges.
     """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     compiled = Program(len(program) // 8, program)
@@ -214,7 +215,7 @@ def filter_loader(program: bytes) -> Callable[[], None]:
 
 
 def live(request: dict, output_limit: int) -> None:
-    """The child's life: one program on standard input, or one module called for every test."""
+    """Run the child's program: once on standard input, or as a module whose function is called for every test."""
     program, tests = request["program"], request["tests"]
     if "call" in tests[0]:
         programs.call_all(program, tests, output_limit)

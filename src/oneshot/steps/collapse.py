@@ -1,13 +1,13 @@
-"""Collapse, by rule."""
+"""Collapse, defined by a rule."""
 
 import pandas as pd
 
 
 def flag_collapse(path: pd.DataFrame) -> pd.Series:
-    """Which rows of a path away from the base have collapsed. The first row is the base; rows go outwards.
+    """Which rows of a path away from the base have collapsed. The first row is the base; later rows are further out.
 
-    Collapse: accuracy below the base's while entropy has left its path, that is, has rebounded by more than a tenth
-    above the lowest value so far, or has fallen under a twentieth of the base's.
+    Collapse: accuracy is below the base's, and entropy is off its path: more than a tenth above the lowest value so
+    far, or below a twentieth of the base's.
     """
     lowest_so_far = path.entropy_nats.cummin()
     rebounded = path.entropy_nats > 1.1 * lowest_so_far

@@ -1,4 +1,4 @@
-r"""Vectors: the ways to make one from the gradient.
+r"""Directions: the ways to make one from the gradient.
 
 From the gradient g at weights W, with Q = E[ĝ²] over micro-batches and F the diagonal of the Fisher information:
 
@@ -10,8 +10,9 @@ From the gradient g at weights W, with Q = E[ĝ²] over micro-batches and F the 
     natural         g / (F + λ mean F)                    diagonal natural gradient, λ = 1
 
 None has a scale of its own: a step is measured by the KL it is predicted to cause (`oneshot.steps.line_search`).
-The embedding is a table of vectors, not a map, and norms have vectors only: `orthogonal` gives those the tensor's own
-direction with root mean square 1, which like √(m/n) U Vᵀ changes an output of root mean square 1 by as much.
+The embedding is a table of vectors, not a map, and norms have only vectors. To those, and to an output head of its own,
+`orthogonal` gives g's own direction with root mean square 1. This changes an output of root mean square 1 by as much as
+√(m/n) U Vᵀ does.
 """
 
 import math
@@ -28,7 +29,7 @@ from oneshot.files import BadFile, atomic_path
 from oneshot.vectors import Vector
 
 DAMPING = 1.0
-"""λ of the natural direction, in units of the mean of F: with less, coordinates that hardly matter run away."""
+"""λ of the natural direction, in units of the mean of F. With less, coordinates of little effect get large steps."""
 EXACT_POLAR = 1024
 """Matrices with a side of at most this are orthogonalised by SVD, larger ones by Newton–Schulz."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -37,7 +38,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What directions are made from; what costs something to get is a function, called by those that need it."""
+    """What directions are made from. Costly ingredients are functions, called only if needed."""
 
     gradient: Vector
     weights: Vector
@@ -49,7 +50,7 @@ class Ingredients:
 
 
 def take_direction(name: str, ingredients: Ingredients) -> Vector:
-    """The direction of that name; ValueError with the known ones otherwise."""
+    """The direction of that name. Raises ValueError, with the known names, if there is none."""
     if name not in DIRECTIONS:
         raise ValueError(f"unknown direction '{name}': expected one of {', '.join(DIRECTIONS)}")
     return DIRECTIONS[name](ingredients)
@@ -60,12 +61,12 @@ def sign(g: Vector) -> Vector:
 
 
 def rms(g: Vector, second_moment: Vector) -> Vector:
-    """g / √Q; 0 where no micro-batch had a gradient."""
+    """g / √Q; 0 where g is 0."""
     return {name: torch.where(g[name] == 0, 0.0, g[name] / second_moment[name].sqrt()) for name in g}
 
 
 def layerwise(g: Vector, weights: Vector) -> Vector:
-    """Every tensor as long as its weights: α is then a relative change. A tensor without gradient stays."""
+    """Every tensor scaled to the norm of its weights, so α is a relative change. A zero gradient stays zero."""
     return {name: g[name] * (weights[name].float().norm() / g[name].norm()).nan_to_num(0, 0, 0) for name in g}
 
 
@@ -91,14 +92,14 @@ DIRECTIONS: dict[str, Callable[[Ingredients], Vector]] = {
 
 
 def polar_factor(matrix: Tensor) -> Tensor:
-    """U Vᵀ of the reduced SVD U S Vᵀ, singular values that are zero to rounding left out."""
+    """U Vᵀ of the reduced SVD U S Vᵀ, without singular values that are zero to rounding."""
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     kept = values > values[0] * max(matrix.shape) * torch.finfo(matrix.dtype).eps
     return left[:, kept] @ right[kept]
 
 
 def newton_schulz(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ but for its singular values, which come out near 1: X ← aX + (bA + cA²)X with A = XXᵀ."""
+    """Approximately U Vᵀ, with singular values near 1: X ← aX + (bA + cA²)X with A = XXᵀ."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / matrix.norm()
@@ -120,13 +121,13 @@ def _steepest(name: str, values: Tensor) -> Tensor:
 
 
 def save_direction(direction: Vector, path: str | Path, metadata: dict[str, str]) -> None:
-    """Safetensors, FP32; `metadata` must hold `fingerprint`, of θ0."""
+    """Write safetensors, FP32. `metadata` must hold θ0's fingerprint."""
     with atomic_path(path) as temporary:
         save_file({name: values.contiguous() for name, values in direction.items()}, temporary, metadata)
 
 
 def load_direction(path: str | Path, fingerprint: str) -> Vector:
-    """The direction in that file; BadFile if it is none, or was made at another policy."""
+    """The direction in that file. Raises BadFile if it holds none, or one that was made at another policy."""
     try:
         with safe_open(path, "pt") as file:
             origin = file.metadata()["fingerprint"]

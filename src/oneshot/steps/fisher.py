@@ -1,7 +1,7 @@
 r"""The diagonal of the Fisher information per sequence:  F_jj = E_x,y[(∂_j Σ_t log π(y_t | x, y_<t))²]  at θ0.
 
-Estimated on rollouts of π itself, so that it is the Fisher information and not the "empirical" one of foreign answers.
-One backward pass a rollout: some hundred are enough for a diagonal that is damped.
+Estimated on rollouts of π itself, so it is the Fisher information and not the "empirical" one of other answers. Takes
+one backward pass per rollout; a few hundred are enough for a damped diagonal.
 """
 
 import pandas as pd

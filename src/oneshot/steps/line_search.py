@@ -4,8 +4,8 @@ r"""The line search: θ0 + α·d for a few α, the best on held-out problems kep
 so α_base = sqrt(2κ / dᵀFd) is the step that is predicted to move the policy by κ nats per sequence, whatever
 the norm of d. dᵀFd is measured, as 2·KL(π_θ0 ‖ π_θ0+hd) / h² at a small h.
 
-The grid is extended where its best point lies on an edge and refined around the best point. Accuracies on
-the validation problems choose α* and are good for nothing else: α* is measured again on test problems.
+The grid is extended if its best point lies on an edge, and refined around the best point. Accuracies on
+the validation problems only choose α*, which is measured again on test problems.
 """
 
 import math
@@ -60,8 +60,8 @@ def moved(model: Module, direction: Vector, step: float) -> Iterator[None]:
 def effective_move(model: Module, direction: Vector, step: float) -> dict[str, float]:
     """What rounding to the model's own precision leaves of step·d, on the model at θ0.
 
-    `moved_share`: share of all weights that change. `move_cosine`: between what they change by and step·d (nan if
-    nothing changes). Both are 1 in FP32 but for the smallest steps; BF16 keeps 8 bits of a weight.
+    `moved_share`: share of all weights that change. `move_cosine`: cosine between their change and step·d (nan if
+    nothing changes). Both are 1 in FP32, except for the smallest steps; BF16 keeps 8 bits of a weight.
     """
     changed, count, across, square_moved, square_meant = 0, 0, 0.0, 0.0, 0.0
     for name, parameter in model.named_parameters():
@@ -107,9 +107,9 @@ def search(
     """The landscape: one row for each multiple of α_base tried, 0 (the base policy) among them, in increasing order.
 
     `evaluate(multiple)` gives the row's measurements, among them `accuracy`. After the base and the grid,
-    evaluations go one at a time to where the best may hide: beyond the edge if the best is on one
-    (`origin` extension), else between the best and the better of its neighbours (`refinement`).
-    The number of evaluations is fixed, and with it the cost of the search.
+    each evaluation goes beyond the edge if the best point is on one (`origin` extension), else between
+    the best and the better of its neighbours (`refinement`). The number of evaluations is fixed, and with
+    it the cost of the search.
     """
     if num_evaluations < len(multiples) + 1:
         raise ValueError(
@@ -123,12 +123,12 @@ def search(
 
 
 def best_multiple(rows: dict[float, dict]) -> float:
-    """The most accurate multiple; of equals the smallest, which moves the policy least."""
+    """The most accurate multiple. Ties go to the smallest, which moves the policy least."""
     return min(rows, key=lambda multiple: (-rows[multiple]["accuracy"], multiple))
 
 
 def next_multiple(rows: dict[float, dict]) -> tuple[str, float]:
-    """(origin, multiple) of the next point to try. Steps are geometric: beyond an edge by the grid's ratio there."""
+    """(origin, multiple) of the next point: beyond an edge by the grid's ratio there, else a geometric mean."""
     tried = sorted(multiple for multiple in rows if multiple > 0)
     best = best_multiple(rows)
     if best <= tried[0]:

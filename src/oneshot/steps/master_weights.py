@@ -1,8 +1,8 @@
 """Optimisers on FP32 copies of the weights.
 
 A small step is lost in the rounding of a BF16 weight: at a learning rate of 1e-6, a weight of 0.01 never moves.
-So the optimiser's weights are kept in FP32, on the host with its moments, and the model's are rounded from them after
-every step. Weights that are FP32 already are their own masters.
+So the optimiser works on FP32 copies, kept on the host with its moments; the model's weights are rounded from them
+after every step. Weights that are FP32 already are their own masters.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from oneshot.vectors import Vector
 
 
 class MasterWeights:
-    """What `make` builds for the master weights of `model`, and the way from them to the model."""
+    """The master weights of `model`, the optimiser that `make` builds for them, and the copy back to the model."""
 
     def __init__(self, model: Module, make: Callable[[Iterable[Parameter]], Optimizer]):
         self.weights = dict(model.named_parameters())
@@ -26,12 +26,12 @@ class MasterWeights:
         self.optimizer = make(self.masters.values())
 
     def zeros(self) -> Vector:
-        """A direction to add gradients to: FP32, where the masters are."""
+        """Zeros to add gradients to: FP32, on the masters' device."""
         return {name: torch.zeros_like(master, requires_grad=False) for name, master in self.masters.items()}
 
     @torch.no_grad()
     def descend(self, gradient: Vector) -> None:
-        """Take the optimiser's step for this gradient of a loss."""
+        """Take one optimiser step for this gradient of a loss."""
         for name, master in self.masters.items():
             master.grad = gradient[name]
         self.optimizer.step()

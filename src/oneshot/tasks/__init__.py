@@ -1,7 +1,7 @@
 """The registry of tasks: name -> "module:class", imported when the task is asked for.
 
-The table holds strings, not imports, so the code of one task is no part of another's experiment: adding or editing a
-task re-runs nothing that does not use it.
+The table holds strings, not imports, so an experiment depends only on the code of its own tasks: adding or editing
+another re-runs nothing.
 """
 
 from importlib import import_module
@@ -32,7 +32,7 @@ TASKS = {
 
 
 def task_class(name: str) -> type[Task]:
-    """The class of the task of that name; ValueError with the known names otherwise."""
+    """The class of the task of that name. Raises ValueError, with the known names, if there is none."""
     if name not in TASKS:
         raise ValueError(f"unknown task '{name}': expected one of {', '.join(sorted(TASKS))}")
     module, _, attribute = TASKS[name].partition(":")
@@ -40,5 +40,5 @@ def task_class(name: str) -> type[Task]:
 
 
 def get_task(name: str, **settings) -> Task:
-    """The task of that name with its settings from the config; ValueError names a setting that it does not have."""
+    """The task of that name with its settings from the config. Raises ValueError for a setting it does not have."""
     return task_class(name).create(name, settings)

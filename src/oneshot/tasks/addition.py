@@ -1,4 +1,4 @@
-"""Sums of two numbers, `47 + 85 =`, for pretrained models: to be answered with the bare number."""
+"""Sums of two numbers, `47 + 85 =`, for pretrained models; the answer is the bare number."""
 
 import random
 import re
@@ -18,7 +18,7 @@ def operands(prompt: str) -> str:
 @dataclass(frozen=True)
 class Addition(Task):
     digits: int = 2
-    """Of both numbers."""
+    """Digits of each number."""
 
     name: ClassVar[str] = "addition"
 

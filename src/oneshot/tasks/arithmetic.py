@@ -1,13 +1,13 @@
 """Chained sums and differences, `47+8-5+9=`, with three ways to answer of differing reliability.
 
     careful   steps:55,50,59;59     every partial sum, all of them right
-    rough     about:55~51~60;60     every partial sum, but the hand slips now and then
+    rough     about:55~51~60;60     every partial sum, with a slip now and then
     guess     maybe:;63             no work shown; a number near the answer
 
-The final answer stands after the `;`. A policy pretrained on a mixture of the three is right some of
-the time, and the way that is nearly always right is not the one it prefers.
+The final answer follows the `;`. A policy pretrained on a mixture of the three is right some of the
+time, and the way that is nearly always right is not the one it prefers.
 
-All prompts of a config have the same number of terms: a small model then learns in minutes where to look.
+All prompts of a config have the same number of terms, so a small model learns in minutes where to look.
 """
 
 import random
@@ -26,7 +26,7 @@ from oneshot.verifiers.partial_credit import prefix_credit
 class Arithmetic(TaughtTask):
     num_terms: int = 4
     largest: int = 99
-    """No number and no partial sum exceeds it, none is negative."""
+    """All partial sums lie between 0 and this number."""
     max_term: int = 9
     """Largest term after the first."""
     slip_rate: float = 0.25
@@ -61,7 +61,7 @@ class Arithmetic(TaughtTask):
         return self._work_out(problem, way, self.slip_rate if way == "rough" else 0.0, rng)
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
-        """Either way that shows its work, without slips."""
+        """An answer in one of the two ways that show their work, without slips."""
         return self._work_out(problem, rng.choice(("careful", "rough")), 0.0, rng)
 
     @classmethod
@@ -89,7 +89,7 @@ class Arithmetic(TaughtTask):
 
 
 def partial_sums_credit(problem: Problem, completion: str) -> float:
-    """Share of the partial sums that are right before the first that is not."""
+    """Share of the partial sums that are right before the first wrong one."""
     right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
     work = completion.partition(MARK)[0].partition(":")[2]
     return prefix_credit(right, re.split("[,~]", work))

@@ -1,8 +1,8 @@
 """Published benchmarks as problems: AIME, MATH, GSM8K, MBPP+, LiveCodeBench.
 
-Rows come from the hub at a pinned revision or from a local file, through `datasets` either way; what differs between
-the copies of a benchmark (field names, padded integers, tests as scripts or as pickles) is settled here, once. Tests
-travel in a problem's `answer` and are only ever compared on the trusted side.
+Rows come from the hub at a pinned revision or from a local file. Differences between the copies of a benchmark (field
+names, padded integers, tests as scripts or as pickles) are resolved here. Tests are stored in a problem's `answer` and
+compared on the trusted side only.
 """
 
 import ast
@@ -30,7 +30,7 @@ NOT_EVALPLUS = (
 
 
 class BadRow(ValueError):
-    """A row that is not what its benchmark's rows are; the message names benchmark and row."""
+    """A malformed row; the message names benchmark and row."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Benchmark:
     split: str
     read: Callable[[dict], Problem]
     files: tuple[str, ...] = ()
-    """Raw JSON-lines files to fetch, where the hub's own reader needs code of the data set."""
+    """JSON-lines files to fetch directly, if the hub's own reader would need code of the data set."""
 
 
 def load_benchmark(
@@ -53,7 +53,7 @@ def load_benchmark(
     """All problems of a benchmark, from a local file (JSON lines, JSON array, gzip or Parquet) or from the hub.
 
     `revision` is the commit of the hub's repository, needed unless `path` is given: a table must name its data.
-    A row without a gold answer is an error, unless `on_bad_row` takes it (to count what a training set loses).
+    Raises BadRow for a bad row or one without a gold answer, unless `on_bad_row` takes it (to count the losses).
     """
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark '{name}': expected one of {', '.join(BENCHMARKS)}")
@@ -147,7 +147,7 @@ def read_gsm8k(row: dict) -> Problem:
 def read_mbppplus(row: dict) -> Problem:
     """MBPP+ as on the hub: a script with inputs and results as literals. It is parsed, never run.
 
-    Where it holds no results, they are None here and `fill_in` takes them from the reference program.
+    If it holds no results, they are None here, and `fill_in` takes them from the reference program.
     """
     script = ast.parse(row["test"])
     named = {node.targets[0].id: node.value for node in script.body if isinstance(node, ast.Assign)}
@@ -186,7 +186,7 @@ def read_livecodebench(row: dict) -> Problem:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal in which the names inf and nan may stand."""
+    """The value of a literal that may contain the names inf and nan."""
 
     class Names(ast.NodeTransformer):
         def visit_Name(self, name: ast.Name) -> ast.expr:

@@ -1,8 +1,8 @@
-"""Families of reasoning-gym, for pretrained models: its questions, an exact scorer of our own.
+"""Families of reasoning-gym, for pretrained models: its questions, our own exact scorer.
 
-Its scorers pay some wrong answers (a gold answer within a longer text, floors for the right format) and, in some
-families, evaluate what the model wrote as code. Ours reads one word and compares it. The families here are those whose
-answers are one word, the only right one, and that a small model answers now and then.
+Its scorers reward some wrong answers (a gold answer within a longer text, floors for the right format) and, in some
+families, evaluate the model's output as code. Ours reads one word and compares it. The families here have answers of
+one word, which is the only right one, and a small model finds it now and then.
 """
 
 import random
@@ -16,11 +16,11 @@ from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import verify_bare_answer
 
 ITEMS = 10**6
-"""Of one family's stream; which of them a problem set holds is decided by `draw_problems`."""
+"""Length of one family's stream, from which `draw_problems` draws."""
 
 
 class GymTask(Task):
-    """One family with its settings, those of the dataclass that reasoning-gym configures it by."""
+    """One family. Its settings are the fields of the dataclass with which reasoning-gym configures it."""
 
     def __init__(self, family: str, **settings):
         self.name, self.settings = family, settings

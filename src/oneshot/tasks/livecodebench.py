@@ -1,4 +1,4 @@
-"""LiveCodeBench's tests: how they are packed, and what each asks."""
+"""LiveCodeBench's tests: unpacking them, and reading each."""
 
 import base64
 import io

@@ -13,8 +13,8 @@ from oneshot.files import BadFile, write_text
 from oneshot.tasks.task import NUM_BUCKETS, Problem, Task
 
 FRUITLESS_DRAWS = 20
-"""A problem set is given up after this many draws per problem in a row without a new one. If all problems are equally
-likely, the last one is missed with a probability of exp(-20)."""
+"""Drawing fails after this many draws per problem in a row without a new problem. If all problems are equally likely,
+the last one is missed with a probability of exp(-20)."""
 
 
 def draw_problems(task: Task, buckets: tuple[int, int], count: int, seed: int) -> list[Problem]:
@@ -49,7 +49,7 @@ def save_problems(problems: list[Problem], path: str | Path) -> None:
 
 
 def load_problems(path: str | Path, count: int | None = None) -> list[Problem]:
-    """The first `count` problems of the file (all if None); refuses a short file and a bad line by name."""
+    """The first `count` problems of the file (all if None). Raises BadFile for a short file or a bad line."""
     problems = []
     for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
         try:

@@ -1,14 +1,13 @@
-r"""Program synthesis: from three examples of a list becoming another, `3142>021 …:`, to the Python that does it.
+r"""Program synthesis: given three examples of a list becoming another, `3142>021 …:`, write the Python that does it.
 
-The answer is the body of a function of the list `a`, one statement a line, and is run by the sandbox on inputs that
-are not in the prompt:
+The answer is the body of a function of the list `a`, one statement per line. The sandbox runs it on other inputs:
 
-    careful   # 1021                what the first example looks like half-way, then both statements
+    careful   # 1021                the first example after one statement, then both statements
               a=[x//2 for x in a]
               a=a[1:]
-    rough     a=[x//2 for x in a]   the statements alone; now and then one of them is another
+    rough     a=[x//2 for x in a]   only the statements, one of them replaced now and then
               a=a[:-1]
-    guess     #?                    two statements at random
+    guess     #?                    two random statements
               a=[9-x for x in a]
               a=sorted(a)
 
@@ -42,11 +41,11 @@ MOVES: dict[str, Callable[[list[int]], list[int]]] = {
     "a=a[1:]+a[:1]": lambda a: a[1:] + a[:1],
 }
 STATEMENTS = CHANGES | MOVES
-"""What the problems' programs are made of: first the elements are changed, then moved. The function beside each
-statement is the trusted one, from which tests expect their outputs."""
+"""The problems' programs first change the elements, then move them. The function next to each statement is trusted and
+gives the expected outputs."""
 NUM_TESTS = 10
 LENGTHS = (3, 8)
-"""Of the tests' inputs: also shorter and longer than the examples."""
+"""Lengths of the tests' inputs: also shorter and longer than the examples."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Programs(TaughtTask):
         return self.demonstrate(problem, "careful", rng) if rng.random() < 0.5 else problem.answer
 
     def difficulty(self, problem: Problem) -> float:
-        """1 where different digits become the same (`//`, `%`), so that the examples tell less; else 0."""
+        """1 if different digits may become the same (`//`, `%`), so that the examples tell less; else 0."""
         return float("//" in problem.answer or "%" in problem.answer)
 
     @classmethod
@@ -106,8 +105,8 @@ class Programs(TaughtTask):
 
     @classmethod
     def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
-        """Each different program is run once for each problem, in the sandbox, and its verdict kept: it is always the
-        same, and a policy that is sure of itself gives the same answers over and over."""
+        """Run each different program once per problem in the sandbox, and cache the verdict: it is always the same,
+        and a confident policy repeats its answers."""
         pairs = list(pairs)
         if len(KNOWN) > MAX_KNOWN:
             KNOWN.clear()
@@ -148,7 +147,7 @@ def run(program: list[str], values: list[int]) -> list[list[int]]:
 
 
 def hidden_tests(problem: Problem) -> list[ProgramTest]:
-    """NUM_TESTS calls on lists drawn from the problem's hash, expecting what its own program gives."""
+    """NUM_TESTS calls on lists drawn from the problem's hash, expecting the outputs of the problem's own program."""
     rng = random.Random(problem.id)
     tests = []
     while len(tests) < NUM_TESTS:
@@ -163,7 +162,7 @@ def as_function(body: str) -> str:
 
 
 def _showable(states: list[list[int]]) -> bool:
-    """Digits throughout, never empty, and every statement does something that lasts."""
+    """Whether the lists hold only digits, are never empty, and all differ."""
     return all(state and max(state) <= 9 for state in states) and all(a != b for a, b in combinations(states, 2))
 
 

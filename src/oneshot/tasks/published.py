@@ -1,7 +1,7 @@
 """Published benchmarks of mathematics as tasks: drawn into problem sets by hash, as every task is; boxed answers.
 
-A problem is put to a model as its prompt format says, which is where the model is told to box its answer. Benchmarks of
-programs are read by `oneshot.tasks.benchmarks` but are no tasks yet.
+The model's prompt format tells it to box its answer. Benchmarks of programs are read by `oneshot.tasks.benchmarks` but
+are not tasks yet.
 """
 
 import atexit
@@ -18,7 +18,7 @@ from oneshot.verifiers import Verdict
 from oneshot.verifiers.math import Gold, MathVerifier
 
 GOLD_OF_GSM8K = "####"
-"""Behind it stands the final number of a worked answer."""
+"""It precedes the final number of a worked answer."""
 
 
 ASKS_FOR_PERCENTAGE = re.compile(
@@ -27,8 +27,8 @@ ASKS_FOR_PERCENTAGE = re.compile(
     r"|\b(?:find|determine|calculate|compute|express)(?: [a-z'-]+){1,3}? percent(?:age)?\b",
     re.IGNORECASE,
 )
-"""A question whose answer may carry `%`, though its gold answer does not: 107 of GSM8K's 8,792, 15 of MATH's, none of
-AIME's. It is the question that says so; the verifier sees no more than an answer."""
+"""Matches a question whose answer may carry `%` though its gold answer does not: 107 of GSM8K's 8,792, 15 of MATH's,
+none of AIME's. Only the question says so; the verifier sees only an answer."""
 
 
 class PublishedTask(Task):
@@ -47,9 +47,9 @@ class PublishedTask(Task):
 
     @cached_property
     def problems(self) -> list[Problem]:
-        """Those with a gold answer that the verifier can read; the others are counted in `left_out`.
+        """The problems whose gold answers the verifier can read; the others are counted in `left_out`.
 
-        All gold answers are checked before the first problem is drawn, and those that cannot be read are warned of.
+        All gold answers are checked before the first problem is drawn. A warning lists those that cannot be read.
         """
         problems = load_benchmark(self.name, **self.source, on_bad_row=self._leave_out)
         unreadable = set(shared_verifier().unreadable({gold(problem).text for problem in problems}))

@@ -1,7 +1,7 @@
 """Sort a handful of letters, `sort:dacb=` -> `;abcd`: the unrelated task on which retention is measured.
 
-It shares the answer format with arithmetic and nothing else, it is part of the pretraining mixture, and
-no arm is ever trained on it.
+It shares only its answer format with arithmetic. It is part of the pretraining mixture, but no arm is
+ever trained on it.
 """
 
 import random

@@ -30,7 +30,7 @@ class Problem:
 
 
 class Task(ABC):
-    """What a task must offer. The settings of a task, its constructor's, decide which problems it draws.
+    """The interface of a task. The settings of its constructor decide which problems it draws.
 
     They never decide a verdict: `verify` is a class method, so rollouts can be scored from their problems alone.
     """
@@ -39,11 +39,11 @@ class Task(ABC):
     ways: ClassVar[dict[str, str]] = {}
     """The ways to answer: name -> opening, the text with which a completion of that way begins."""
     limits: ClassVar[dict[str, tuple[float, float]]] = {}
-    """Setting -> (smallest, largest) possible value; a setting that is not here must be at least 1."""
+    """Setting -> (smallest, largest) possible value; a setting that is not listed must be at least 1."""
 
     @classmethod
     def create(cls, name: str, settings: dict) -> "Task":
-        """The task with these settings from the config; ValueError, starting with the config's key, if it has not."""
+        """The task with these settings. Raises ValueError, starting with the config key, for a bad one."""
         known = {field.name: field.type for field in fields(cls)} if is_dataclass(cls) else {}
         for key, value in settings.items():
             if key not in known:
@@ -58,7 +58,7 @@ class Task(ABC):
 
     @classmethod
     def unavailable(cls) -> str:
-        """Why this host cannot run the task, with the way out; empty if it can."""
+        """Why this host cannot run the task, and what to do; empty if it can."""
         return ""
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Task(ABC):
 
 
 class TaughtTask(Task):
-    """A task that a from-scratch policy is raised on: it also knows how its problems are answered."""
+    """A task that from-scratch policies are pretrained on: it can also write answers to its problems."""
 
     words: ClassVar[tuple[str, ...]] = ()
     """Words of its prompts and completions that a from-scratch policy has as single tokens."""
@@ -96,14 +96,14 @@ class TaughtTask(Task):
 
     @abstractmethod
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
-        """A completion of `problem` in that way, right or wrong as often as the way is."""
+        """A completion of `problem` in that way, right as often as the way is."""
 
     @abstractmethod
     def lesson(self, problem: Problem, rng: random.Random) -> str:
-        """A completion that is right: what the first part of pretraining shows, so that skills come before habits."""
+        """A completion that is right. The first part of pretraining shows only these, so skills come before habits."""
 
     def difficulty(self, problem: Problem) -> float:
-        """How hard the problem looks, 0 to 1: decides how often each way is taken in the pretraining mixture."""
+        """How hard the problem looks, 0 to 1; decides how often each way is taken in the pretraining mixture."""
         return 0.0
 
 

@@ -5,29 +5,29 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What became of a completion. Only `CORRECT` is paid."""
+    """The outcome of a completion. Only `CORRECT` is rewarded."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     UNPARSABLE = "unparsable"
-    """No answer where one was to be."""
+    """No answer in the expected format."""
     TIMEOUT = "timeout"
-    """More CPU time than allowed, or asleep for long."""
+    """More CPU time than allowed, or asleep for too long."""
     ERROR = "error"
     """The program raised, crashed, or could not be compiled."""
     MISSING_MODULE = "missing_module"
-    """The program imports what is not there: neither of the standard library nor given to it."""
+    """The program imports a module that is neither in the standard library nor given to it."""
     MEMORY = "memory"
     OUTPUT_LIMIT = "output_limit"
     FORGED = "forged"
-    """What came back from the sandbox was not in the sandbox's own form."""
+    """The reply from the sandbox was not in the sandbox's own format."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     status: Status
     partial: float = 0.0
-    """How far a wrong answer got, 0 to 1; 0 where only right or wrong is asked."""
+    """Partial credit for a wrong answer, 0 to 1; 0 if the task gives none."""
 
     @property
     def reward(self) -> float:

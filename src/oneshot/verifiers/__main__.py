@@ -1,12 +1,12 @@
 """Try a verifier on a file: `python -m oneshot.verifiers math FILE.jsonl`, or `code` in place of `math`.
 
-    math   rows {"gold", "completion"}; the answer is in the last \\boxed{}; {"in_percent": true} where the question
+    math   rows {"gold", "completion"}; the answer is in the last \\boxed{}; add {"in_percent": true} if the question
            asks for a percentage
     code   rows {"program", "tests": [{"stdin", "stdout"} or {"call", "args", "expected"}, …]}
-           (an expected list stands for a tuple too, an expected key "0" for the whole number 0)
+           (an expected list also matches a tuple, an expected key "0" also the whole number 0)
 
-Prints one JSON line a row, in order: {"status", "score"}. The whole file is read before the first row is judged. A row
-that cannot be judged gets the status bad_row or bad_gold, score 0 and a reason; the others are judged, and the exit
+Prints one JSON line per row, in order: {"status", "score"}. The whole file is read before the first row is judged. A
+row that cannot be judged gets the status bad_row or bad_gold, score 0 and a reason; the others are judged, and the exit
 code is 1.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
         sound = [row for row in rows if not isinstance(row, Fault)]
         judged = judge(chosen.file, sound, chosen.workers, chosen.cpu_seconds)
         faults = sum(report(row if isinstance(row, Fault) else next(judged)) for row in rows)
-        next(judged, None)  # for what it closes behind the last row
+        next(judged, None)  # it closes its workers after the last row
         if faults:
             sys.exit(f"oneshot.verifiers: {faults} of {len(rows)} rows could not be judged")
     except (OSError, ValueError, SandboxUnavailable, SandboxError) as error:
@@ -62,7 +62,7 @@ class Fault:
 
 
 def report(found: Verdict | Fault) -> bool:
-    """Prints what was found about one row; True if it could not be judged."""
+    """Print the result of one row; True if the row could not be judged."""
     if isinstance(found, Fault):
         line = {"status": found.status, "score": 0.0, "reason": found.reason}
     else:
@@ -72,7 +72,7 @@ def report(found: Verdict | Fault) -> bool:
 
 
 def read_rows(path: Path, kind: str) -> Iterator[dict | Fault]:
-    """The rows of a JSON-lines file, each with its line; a Fault that names the line for what is no row."""
+    """The rows of a JSON-lines file, each with its line number; a Fault that names the line for a bad row."""
     check = {"math": check_math, "code": check_code}[kind]
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
@@ -128,7 +128,7 @@ def judge_math(path: Path, rows: list[dict], workers: int, cpu_seconds: float) -
 def judge_code(
     path: Path, rows: list[dict], workers: int, cpu_seconds: float, *, prelude: str, tolerance: float
 ) -> Iterator[Verdict]:
-    """Programs may import numpy and sortedcontainers where this host has them, as with most judges."""
+    """Programs may import numpy and sortedcontainers if this host has them, as with most judges."""
     limits = Limits(cpu_seconds=cpu_seconds, wall_seconds=3 * cpu_seconds + 10)
     tests = [read_tests(row["tests"], f"{path}, line {row['line']}", tolerance) for row in rows]
     with Sandbox(workers, limits=limits, packages=PACKAGES) as sandbox:
@@ -137,7 +137,7 @@ def judge_code(
 
 
 def read_tests(tests: list[dict], where: str, tolerance: float = 0.0) -> list[ProgramTest]:
-    """Tests of one program, all on standard input or all calls; JSON's lists stand for tuples too, keys for numbers."""
+    """Tests of one program, all on standard input or all calls. JSON lists also match tuples, keys also numbers."""
     read = []
     for test in tests if isinstance(tests, list) else ():
         match test:

@@ -1,10 +1,9 @@
 r"""Equality of two values by computer algebra, exact: no rounding to a few decimals, whatever the size.
 
-latex2sympy2 (the parser of math-verify) reads LaTeX, sympy computes. Of two numbers, rational ones are compared as
-they are and others to 100 significant digits, relative to their size; expressions with letters must agree, to 40
-digits, wherever they are evaluated among points of either sign; equations must be a constant multiple of each other.
-math-verify's own comparison is not used: it strips units out of sums, ignores the case of letters, rounds to 15
-decimals, and finds two equations equal that it cannot solve.
+latex2sympy2 (the parser of math-verify) reads LaTeX, sympy computes. Rational numbers are compared exactly, other
+numbers to 100 significant digits. Expressions with letters must agree to 40 digits at several points of either sign.
+Equations must be a constant multiple of each other. math-verify's own comparison is not used: it strips units out of
+sums, ignores the case of letters, rounds to 15 decimals, and finds two equations equal that it cannot solve.
 """
 
 import random
@@ -28,7 +27,7 @@ AS_WRITTEN = NormalizationConfig(
 )
 CASE_COUNTS = ConversionConfig(lowercase_symbols=False, interpret_as_mixed_fractions=False)
 UNREADABLE = re.compile(rf"(?<![a-zA-Z'])'|\\text|[?@#%]|{PARTED.pattern}")
-"""What the parser would pass over, or read as words: primes, text, blanks between digits."""
+"""What the parser would skip, or read as words: primes, text, blanks between digits."""
 
 
 class Unreadable(ValueError):
@@ -36,7 +35,7 @@ class Unreadable(ValueError):
 
 
 def same_by_algebra(gold: str, given: str) -> bool:
-    """Of two values in LaTeX, or two equations marked `0=`. Unreadable if `given` is no mathematics."""
+    """Whether two values in LaTeX, or two equations marked `0=`, are equal. Raises Unreadable if one cannot be read."""
     first, second = (_value(text.removeprefix(ZERO_EQUALS)) for text in (gold, given))
     if gold.startswith(ZERO_EQUALS):
         return _is_multiple(first, second)
@@ -51,7 +50,7 @@ def same_by_algebra(gold: str, given: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def parse(text: str) -> sympy.Basic | None:
-    """What a value says, evaluated; None if it cannot be read. Decimals are exact, i is the imaginary unit."""
+    """The value of a text, evaluated; None if it cannot be read. Decimals are exact, i is the imaginary unit."""
     if (rational := number(text)) is not None:
         return sympy.Rational(rational.numerator, rational.denominator)
     if UNREADABLE.search(text):
@@ -61,7 +60,7 @@ def parse(text: str) -> sympy.Basic | None:
         parsed = latex2sympy(text, is_real=None, normalization_config=AS_WRITTEN, conversion_config=CASE_COUNTS)
     except MemoryError:
         raise
-    except Exception:  # the parser raises whatever comes to it
+    except Exception:  # the parser raises errors of any type
         return None
     return None if parsed is None else _exact(parsed)
 
@@ -97,7 +96,7 @@ def _same_matrix(first: sympy.Basic, second: sympy.Basic) -> bool:
 
 def _same_number(first: sympy.Expr, second: sympy.Expr) -> bool:
     if first.is_Rational and second.is_Rational:
-        return False  # and not the same, or it would not have come to this
+        return False  # equal ones were found equal before
     values = [value.evalf(DIGITS) for value in (first, second)]
     if not all(_is_finite(value) for value in values):
         return False
@@ -111,7 +110,7 @@ def _difference_is_zero(first: sympy.Expr, second: sympy.Expr) -> bool:
 
 
 def _same_function(first: sympy.Expr, second: sympy.Expr) -> bool:
-    """Agreement at random points: identities hold everywhere, and others nowhere to 40 digits."""
+    """Agreement at random points: an identity holds at all of them, anything else fails to within 40 digits."""
     pairs = [pair for pair in _at_points(first, second) if all(map(_is_finite, pair))]
     if any(not _close(*pair, POINT_TOLERANCE) for pair in pairs):
         return False
@@ -119,7 +118,7 @@ def _same_function(first: sympy.Expr, second: sympy.Expr) -> bool:
 
 
 def _is_multiple(first: sympy.Expr, second: sympy.Expr) -> bool:
-    """One side-difference a constant, not zero, times the other."""
+    """Whether one equation's difference of sides is a constant, not zero, times the other's."""
     if not all(isinstance(side, sympy.Expr) and side.free_symbols for side in (first, second)):
         return False
     pairs = [pair for pair in _at_points(first, second) if all(map(_is_finite, pair)) and all(pair)]
@@ -128,7 +127,7 @@ def _is_multiple(first: sympy.Expr, second: sympy.Expr) -> bool:
 
 
 def _at_points(first: sympy.Expr, second: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]:
-    """Both at the same points: the first ones all positive, the others of either sign."""
+    """Both expressions at the same points: the first ones all positive, the others of either sign."""
     rng = random.Random(0)
     symbols = sorted(first.free_symbols | second.free_symbols, key=str)
     pairs = []

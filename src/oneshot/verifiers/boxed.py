@@ -1,15 +1,15 @@
-r"""The answers in a completion: what its last boxes hold, and nothing else of it.
+r"""The answers in a completion: the contents of its last boxes, and nothing else.
 
-The rules, decided once:
+The rules:
 
 | completion | answers |
 |---|---|
-| `\boxed{1}` … much text … `\boxed{2}` | 2: boxes further back are work |
+| `\boxed{1}` … much text … `\boxed{2}` | 2: earlier boxes are work |
 | `\boxed{1}. No, it is \boxed{2}` | 1 and 2: boxes close together are given together, and all of them must be right |
 | `\boxed{2}` six times | 2: different answers are counted |
 | `\boxed{} … \boxed{2}` | 2: an empty box in front is quoted from the question |
 | `\boxed{2} … \boxed{}`, `\boxed{2} … \boxed{3` | none: the last box is the answer, even empty or cut off |
-| `<think>\boxed{1}</think> … \boxed{2}` | 2; none without a box behind `</think>` |
+| `<think>\boxed{1}</think> … \boxed{2}` | 2; none without a box after `</think>` |
 | `<think>\boxed{1} …` | none: thinking that was cut off |
 """
 
@@ -18,17 +18,17 @@ import re
 MAX_CHARACTERS = 300
 MAX_NESTING = 20
 HEDGE_CHARACTERS = 40
-"""Boxes this close together are given as answers together; further back, they are work."""
+"""Boxes closer together than this are answers given together; earlier boxes are work."""
 MAX_ANSWERS = 4
-"""Different answers given together; more are a dump."""
+"""Most different answers given together; more are a dump and count as none."""
 
 BOX = re.compile(r"\\boxed\s*\{")
 
 
 def final_answers(completion: str) -> list[str]:
-    r"""The last closed `\boxed{…}` and those that stand close before it (`… or …`), each different one once.
+    r"""The contents of the last closed `\boxed{…}` and of those close before it (`… or …`), each different one once.
 
-    Empty without a box, or if one of them is empty, too long or too deep. One pass over the text, however long it is.
+    Empty without a box, or if one of them is empty, too long or nested too deep. Takes one pass over the text.
     """
     answers: list[str] = []
     next_start = None
@@ -54,7 +54,7 @@ def _closed_boxes(text: str) -> list[tuple[int, str, int]]:
             brace = stack.pop()
             if brace in openings:
                 while boxes and boxes[-1][0] > openings[brace]:
-                    boxes.pop()  # boxed within this one
+                    boxes.pop()  # a box within this one
                 boxes.append((openings[brace], text[brace + 1 : match.start()], match.end()))
     return [] if boxes and any(brace in openings and brace > boxes[-1][2] for brace in stack) else boxes
 

@@ -1,8 +1,8 @@
 """Programs: run on every test in the sandbox, judged here.
 
-Expected outputs stay on this side. The sandbox gets a program and inputs and gives back plain values or printed
-bytes; a crash or a timeout costs the test it happened in, and the next one starts in a fresh process. A verdict is
-a function of what came back, never something that came back.
+Expected outputs stay on this side. The sandbox gets a program and inputs, and returns plain values or printed bytes. A
+crash or timeout fails only its own test; the next one starts in a fresh process. Verdicts are computed here from what
+came back, so no program can send one.
 """
 
 import atexit
@@ -29,12 +29,12 @@ FAILURES = {
     TOO_LONG: Status.OUTPUT_LIMIT,
 }
 MAX_SURPLUS_BYTES = 1 << 20
-"""A program may print so much more than twice what is expected: blanks that do not count are not without end."""
+"""How much more than twice the expected output a program may print: even blanks that do not count are limited."""
 
 
 @dataclass(frozen=True)
 class ProgramTest:
-    """One test: standard input and what is to be printed, or a call and what is to be returned."""
+    """One test: standard input and the expected output, or a call and the expected value."""
 
     expected: Any
     stdin: str | None = None
@@ -44,17 +44,17 @@ class ProgramTest:
     oracle: str = "equal"
     """equal; set (order and repeats do not count); found (the bool expected, or whether anything came back); any."""
     tuples_are_lists: bool = False
-    """The expected value comes from JSON, which has no tuples, and no keys but texts: see `same_value`."""
+    """The expected value comes from JSON, which has no tuples and only text keys: see `same_value`."""
     tolerance: float = FLOAT_TOLERANCE
-    """Absolute, where a float is returned as expected."""
+    """Absolute; applies if the expected value is a float."""
     printed_tolerance: float = 0.0
-    """Absolute or relative, where a number with a decimal point is to be printed; whole numbers are exact."""
+    """Absolute or relative; applies if the expected number has a decimal point. Whole numbers must be exact."""
     traced: bool = False
-    """Ask for what the function's variables became and then what it returned, instead of its value alone."""
+    """Ask for the values that the function's variables took and then its result, instead of the result alone."""
 
     @property
     def request(self) -> dict:
-        """What the program is told."""
+        """The part of the test that the program sees."""
         if self.stdin is not None:
             return {"stdin": self.stdin}
         told = {"call": self.call, "args": [encode(argument) for argument in self.args]}
@@ -73,7 +73,7 @@ class ProgramTest:
 
 
 def pack_tests(tests: list[ProgramTest], prelude: str = "") -> str:
-    """JSON: what a problem's `answer` holds where the answer is a program. `prelude` is put before every program."""
+    """JSON for a problem's `answer`, if the answer is a program. `prelude` is prepended to every program."""
     fields = [{**vars(test), "expected": encode(test.expected), "args": encode(test.args)} for test in tests]
     return json.dumps({"prelude": prelude, "tests": fields})
 
@@ -88,17 +88,18 @@ def unpack_tests(text: str) -> tuple[list[ProgramTest], str]:
 class CodeVerifier:
     """Judges programs in a `Sandbox`, as many at once as it has workers.
 
-    `prelude` is put before programs that bring none: none, livecodebench, or auto (before a class Solution alone).
+    `prelude` is prepended to programs that have none: none, livecodebench, or auto (only before a called class
+    Solution).
     """
 
     def __init__(self, sandbox: Sandbox, patience: int = 3, prelude: str = "auto"):
         self.sandbox = sandbox
         self.patience = patience
-        """Crashes and timeouts a program may have before its remaining tests are taken to end alike."""
+        """Number of crashes and timeouts after which a program's remaining tests are taken to end alike."""
         self.prelude = prelude
 
     def verify(self, program: str, tests: list[ProgramTest]) -> Verdict:
-        """Correct if every test passes; else what became of the first test that did not."""
+        """Correct if every test passes; else the status of the first test that did not."""
         statuses = self.run_tests(program, tests)
         return Verdict(next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT))
 
@@ -124,15 +125,15 @@ class CodeVerifier:
         }
 
     def traces(self, program: str, tests: list[ProgramTest]) -> dict[int, list]:
-        """What the program's variables became, in order, then its result; by index of the test, failures left out.
+        """The values that the program's variables took, in order, then its result, by index of the test.
 
-        For partial credit against a reference's traces. A program can lie about its own trace; it cannot see the
-        reference's.
+        Tests it fails are left out. For partial credit against a reference's traces. A program can fake its own trace
+        but cannot see the reference's.
         """
         return self.outputs(program, [replace(test, traced=True) for test in tests])
 
     def answers(self, program: str, tests: list[ProgramTest]) -> "list[Status | tuple[bytes, bytes]]":
-        """For every test what the program answered, as (kind, payload), or how its process ended there."""
+        """For every test the program's answer, (kind, payload), or how its process ended there."""
         if not tests:
             raise ValueError("a program without tests would be right whatever it does: give at least one test")
         if len(program) > MAX_PROGRAM_CHARACTERS:
@@ -169,12 +170,12 @@ def judge(test: ProgramTest, kind: bytes, payload: bytes) -> Status:
 
 
 def paused(report: Report) -> bool:
-    """Whether a child ended well before its last test, having answered some: the next one goes on from there."""
+    """Whether a child ended cleanly after some of its tests, so that the next one continues from there."""
     return report.end == "exit" and report.code == 0 and bool(report.answers)
 
 
 def died_in(report: Report) -> Status:
-    """What became of the test in which a process ended without an answer."""
+    """The status of the test in which a process ended without an answer."""
     return {"exit": Status.ERROR, "timeout": Status.TIMEOUT}.get(report.end, Status.FORGED)
 
 

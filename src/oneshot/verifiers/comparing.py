@@ -1,24 +1,24 @@
-r"""Is this the gold answer? Decided part by part, for answers as `oneshot.verifiers.reading` takes them apart.
+r"""Is this the gold answer? Answers are read by `oneshot.verifiers.reading` and compared part by part.
 
-What two values are is asked of a function: `plainly` here, exact rational numbers, which leaves the rest to the
-computer algebra of `oneshot.verifiers.algebra`. The rules, decided once:
+Values are compared by a function that is passed in: `plainly`, for exact rational numbers, or the computer algebra of
+`oneshot.verifiers.algebra` for the rest. The rules:
 
 | gold | answer | |
 |---|---|---|
-| `5 \text{cm}` | `5`, `5 \text{centimeters}` | paid: a unit may be left out, or written otherwise |
-| `5` | `5 \text{cm}` | paid |
-| `5 \text{cm}` | `5 \text{m}`, `5 \text{cm}^2` | not: another unit |
-| `60\%` | `60\%`, `60`, `0.6`, `\frac35` | paid: the sign says that all of these are meant |
-| `60`, the question asks for a percentage | `60`, `60\%` | paid; `0.6` is not |
-| `60`, otherwise | `60\%` | not: that is 0.6 |
-| `\frac35` | `0.6`, `60\%` | paid |
-| `\frac13` | `0.3333333`, `0.333\ldots` | not: only the exact value is |
-| `\text{east}` | `\text{East}` | paid: case counts only for single letters and capitals that name points |
-| `2, 3` | `2, 2, 3` | not: as often as in the gold |
-| `\text{C}, \text{A}` | `\text{A}, \text{C}` | not: words may be in order, numbers are a set |
-| `x = 5` | `5`; `y = 5` | paid; not |
-| `x + y = 5` | `2x + 2y = 10`; `5` | paid: a multiple of the same equation; not |
-| `5050` | `\sum_{i=1}^{100} i` | not: not worked out |
+| `5 \text{cm}` | `5`, `5 \text{centimeters}` | right: a unit may be left out, or written differently |
+| `5` | `5 \text{cm}` | right |
+| `5 \text{cm}` | `5 \text{m}`, `5 \text{cm}^2` | wrong: another unit |
+| `60\%` | `60\%`, `60`, `0.6`, `\frac35` | right: the sign says that all of these are meant |
+| `60`, the question asks for a percentage | `60`, `60\%` | right; `0.6` is wrong |
+| `60`, otherwise | `60\%` | wrong: that is 0.6 |
+| `\frac35` | `0.6`, `60\%` | right |
+| `\frac13` | `0.3333333`, `0.333\ldots` | wrong: only the exact value is right |
+| `\text{east}` | `\text{East}` | right: case counts only for single letters and capitals that name points |
+| `2, 3` | `2, 2, 3` | wrong: each value as often as in the gold |
+| `\text{C}, \text{A}` | `\text{A}, \text{C}` | wrong: the order of words may count, that of numbers does not |
+| `x = 5` | `5`; `y = 5` | right; wrong |
+| `x + y = 5` | `2x + 2y = 10`; `5` | right: a multiple of the same equation; wrong |
+| `5050` | `\sum_{i=1}^{100} i` | wrong: not evaluated |
 """
 
 import re
@@ -32,7 +32,7 @@ from oneshot.verifiers.notation import closing, compact, tidy
 from oneshot.verifiers.reading import Answer, read
 
 Same = Callable[[str, str], bool]
-"""Of two values in LaTeX: are they equal? An equation is given as the difference of its sides, marked `0=`."""
+"""Whether two values in LaTeX are equal. An equation is given as the difference of its sides, marked `0=`."""
 
 DECIMAL = re.compile(r"\d+\.?\d*|\.\d+")
 POWER_OF_TEN = re.compile(r"(\d+\.?\d*|\.\d+)\\(?:cdot|times)10\^\{?([+-]?\d{1,3})\}?")
@@ -42,12 +42,12 @@ ZERO_EQUALS = "0="
 
 
 class NeedsAlgebra(Exception):
-    """Text and plain numbers do not decide."""
+    """Text and plain numbers cannot decide."""
 
 
 @lru_cache(maxsize=10_000)
 def read_gold(text: str) -> Answer:
-    """A gold answer: as `read`, but of `0.56 = 56\\%` the end counts, and `x + y = 5` is an equation."""
+    """Read a gold answer: like `read`, but `0.56 = 56\\%` means its last part, and `x + y = 5` is an equation."""
     answer = read(text)
     if answer.kind == "words" and EQUALS.search(answer.text) and not re.search("[a-zA-Z]{2}", answer.text):
         return read(EQUALS.split(answer.text)[-1])
@@ -55,7 +55,7 @@ def read_gold(text: str) -> Answer:
 
 
 def settle(gold: str, answer: str, in_percent: bool = False) -> bool | None:
-    """True or False where text, plain numbers or a rule decide; None where it takes algebra."""
+    """True or False if text, plain numbers or a rule decide; None if it takes algebra."""
     try:
         return same_answer(gold, answer, plainly, in_percent)
     except NeedsAlgebra:
@@ -76,7 +76,7 @@ def _same(gold: Answer, given: Answer, same: Same, in_percent: bool = False) -> 
     if "words" in (gold.kind, given.kind):
         return _same_words(gold, given)
     if {gold.kind, given.kind} == {"matrix", "value"} and r"\begin" in gold.text and r"\begin" in given.text:
-        return _guarded(gold.text, given.text, same)  # a number in front of one
+        return _guarded(gold.text, given.text, same)  # a number times a matrix
     if gold.kind != given.kind or (gold.name and given.name and gold.name != given.name):
         return False
     if gold.kind in ("letter", "base"):
@@ -103,7 +103,7 @@ def _same_value(gold: Answer, given: Answer, same: Same, in_percent: bool) -> bo
 
 
 def _guarded(gold: str, given: str, same: Same) -> bool:
-    """What algebra would accept and should not: a sum still to be worked out, letters in another case."""
+    """`same`, except for what algebra would wrongly accept: a sum not yet evaluated, letters in another case."""
     if compact(gold) == compact(given):
         return True
     if UNEVALUATED.search(given) and not UNEVALUATED.search(gold):
@@ -115,7 +115,7 @@ def _guarded(gold: str, given: str, same: Same) -> bool:
 
 
 def _same_equation(gold: Answer, given: Answer, same: Same) -> bool:
-    """Equations, one perhaps solved for a letter (`y = 2x`); a number found (`x = 5`) is no equation."""
+    """Equality of equations. One may be solved for a letter (`y = 2x`), but a gold value (`x = 5`) is no equation."""
     solved = next((answer for answer in (gold, given) if answer.kind != "equation"), None)
     if solved and (solved.kind != "value" or not solved.name or (solved is gold and not _has_letters(gold.text))):
         return False
@@ -143,7 +143,7 @@ def _same_in_order(gold: Sequence[Answer], given: Sequence[Answer], same: Same) 
 
 
 def _same_in_any_order(gold: Sequence[Answer], given: Sequence[Answer], same: Same) -> bool:
-    """Each part of the gold found once; being equal is transitive, so the first that fits will do."""
+    """Each part of the gold is found once. Equality is transitive, so the first match will do."""
     left = list(given)
     for part in gold if len(gold) == len(given) else ():
         found = next((index for index, other in enumerate(left) if _same_part(part, other, same)), None)
@@ -218,7 +218,7 @@ def _fraction(text: str) -> Fraction | None:
 
 
 def parts_of(answer: Answer) -> list[str]:
-    """Every value of a gold answer that algebra may have to read; empty for words."""
+    """Every value of a gold answer that algebra may need to read; empty for words."""
     if answer.kind == "equation":
         return [_difference(answer)]
     return ([answer.text] if answer.kind == "value" else []) + [

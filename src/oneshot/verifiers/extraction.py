@@ -1,18 +1,18 @@
-"""The program in a completion: the last one given as an answer, between fences.
+"""The program in a completion: the last fenced block that is an answer.
 
-Only what stands behind the thoughts is read, as for boxed answers. Of the blocks that are closed, the last one tagged
-as Python counts; where none is tagged so, the last one without a tag that looks like a program; blocks in other
-languages never. A block cut off at the end of a completion is no program.
+Only the text after the thoughts is read, as for boxed answers. Of the closed blocks, the last one tagged as Python
+counts. If there is none, the last one without a tag counts, preferably one that looks like a program. Blocks in other
+languages never count, and neither does a block that is cut off at the end of a completion.
 """
 
 import re
 from dataclasses import dataclass, field
 
 MAX_CHARACTERS = 1_000_000
-"""Of a completion, from its end: no more is read."""
+"""How much of a completion is read, from its end."""
 OPENING = re.compile(r"^(?P<before>[^`~]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`~]*)$")
 MARKS = re.compile(r"(?:[\s>*+\-.)0-9]|</?\w+>)*")
-"""What may stand before any fence: list marks, quotation marks, tags. Words may stand before one tagged as Python."""
+"""What may precede any fence on its line: list marks, quotation marks, tags. Words may precede only a Python fence."""
 TAG = re.compile(r"</?\w+>|<[|｜][^<>]*[|｜]>")
 """A tag, or a token that ends a turn."""
 PYTHON = re.compile(r"\{?\.?(?:python|py|pypy)(?![a-z])|\S+\.py$", re.IGNORECASE)
@@ -31,9 +31,9 @@ class Block:
     indent: int
     lines: list[str] = field(default_factory=list)
     in_text: bool = False
-    """Its last line stands in a text between triple quotes, where a fence means nothing."""
+    """Whether its last line is in a triple-quoted text, where a fence means nothing."""
     fence_in_text: int | None = None
-    """The line of `lines` before which the first such fence stood."""
+    """Index in `lines` of the first fence in such a text."""
 
     @property
     def text(self) -> str:
@@ -58,12 +58,12 @@ def extract_program(completion: str) -> str | None:
 
 
 def answer_part(completion: str) -> str:
-    """What stands behind the last `</think>`, or where thoughts do not end, nothing from `<think>` on."""
+    """The text after the last `</think>`, up to a `<think>` that is not closed."""
     return completion.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def closed_blocks(text: str) -> list[Block]:
-    """Every fenced block that is closed, in order. A fence that opens a tagged block ends one that was never closed."""
+    """Every fenced block that is closed, in order. A fence that opens a tagged block drops an unclosed one."""
     lines, blocks, block, number = text.split("\n"), [], None, 0
     while number < len(lines):
         line = lines[number]
@@ -78,7 +78,7 @@ def closed_blocks(text: str) -> list[Block]:
         else:
             block.add(line)
         if number == len(lines) and block and block.fence_in_text is not None:
-            # the text between triple quotes had no end: its quotes were none, and its first fence was one
+            # the triple-quoted text never ended, so it was none, and its first fence closed the block
             number -= len(block.lines) - block.fence_in_text - 1
             del block.lines[block.fence_in_text :]
             blocks.append(block)
@@ -87,7 +87,7 @@ def closed_blocks(text: str) -> list[Block]:
 
 
 def opened(line: str) -> Block | None:
-    """The block that a line opens."""
+    """The block that a line opens, if it opens one."""
     match = OPENING.match(line)
     if not match or not (MARKS.fullmatch(match["before"]) or PYTHON.match(match["info"].strip())):
         return None
@@ -96,7 +96,7 @@ def opened(line: str) -> Block | None:
 
 
 def closes(line: str, block: Block) -> bool:
-    """Whether a line closes the block. A fence right behind the last words of its code does, and leaves them in it."""
+    """Whether a line closes the block. A fence directly after code does; the code is added to the block."""
     line = without_tags(line)
     if not line.endswith(block.fence):
         return False
@@ -112,7 +112,7 @@ def closes(line: str, block: Block) -> bool:
 
 
 def without_tags(line: str) -> str:
-    """A line without blanks and tags at its end, such as `</answer>`."""
+    """A line without the blanks and tags, such as `</answer>`, at its end."""
     line = line.rstrip()
     for _ in range(3):
         start = line.rfind("<")

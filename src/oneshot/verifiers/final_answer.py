@@ -1,9 +1,9 @@
 """Plain answer formats, compared as text: `07` is not `7`.
 
-Marked, that of the from-scratch tasks: free work, one `;`, the answer, nothing after it. A second `;` makes the
-completion unparsable, and so does an empty answer. What stands before the `;` is not read.
+Marked, for from-scratch tasks: free work, one `;`, the answer, nothing after it. A second `;` makes the completion
+unparsable, and so does an empty answer. The work before the `;` is not read.
 
-Bare, that of pretrained models shown how: the answer and nothing else, blanks around it aside.
+Bare, for pretrained models with worked examples: only the answer, apart from blanks around it.
 """
 
 from oneshot.verifiers import Status, Verdict
@@ -12,7 +12,7 @@ MARK = ";"
 
 
 def verify_final_answer(completion: str, answer: str) -> Verdict:
-    """Correct, wrong, or unparsable. A completion cut off before its end token must not come here."""
+    """Correct, wrong, or unparsable. Do not pass a completion that was cut off before its end token."""
     parts = completion.split(MARK)
     if len(parts) != 2 or not parts[1].isalnum():
         return Verdict(Status.UNPARSABLE)

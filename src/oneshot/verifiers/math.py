@@ -1,9 +1,9 @@
 r"""Mathematical answers: strict extraction, then text, then plain numbers, then computer algebra in a killable process.
 
-`comparing.settle` decides what needs no algebra; `algebra` decides the rest. It runs in worker processes kept alive
-between calls, each comparison under a limit on CPU time (so that the load of the machine changes no verdict), with a
-generous deadline on the clock behind it; a worker that overruns either is killed and replaced. Only a word comes back
-from a worker: printing a parsed answer can itself take for ever.
+`comparing.settle` decides what needs no algebra; `algebra` decides the rest. It runs in worker processes that are kept
+alive between calls. Each comparison has a limit on CPU time, so the load of the machine changes no verdict, and a
+generous deadline by the clock. A worker that exceeds either is killed and replaced. Workers return only a status,
+because printing a parsed answer can itself take forever.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Gold:
 
     text: str
     in_percent: bool = False
-    """The question asks for a percentage: `60\\%` then says the same as the gold answer 60."""
+    """The question asks for a percentage: `60\\%` then equals the gold answer 60."""
 
 
 class MathVerifier:
@@ -66,7 +66,7 @@ class MathVerifier:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers, once all of them are up: one that is starting would miss the pool that it is to join."""
+        """Stop the workers once all of them are up: one that is still starting would find no pool to join."""
         meeting = [self._pool.schedule(_meet) for _ in range(self._num_workers if self._in_use else 0)]
         deadline = time.monotonic() + STARTING_SECONDS
         for future in meeting:
@@ -79,20 +79,20 @@ class MathVerifier:
         return self.verify_many([(gold, completion)])[0]
 
     def verify_many(self, pairs: Iterable[tuple[str | Gold, str]]) -> list[Verdict]:
-        """The verdict on every (gold, completion). BadGold if a gold answer needed for one cannot be read.
+        """The verdict on every (gold, completion). Raises BadGold if a gold answer that is needed cannot be read.
 
-        Past `check_golds`, no completion raises.
+        After `check_golds`, no completion raises.
         """
         waiting = [self._begin(_gold(gold), final_answers(completion)) for gold, completion in pairs]
         return [Verdict(self._judge(answers)) for answers in waiting]
 
     def check_golds(self, golds: dict[str, str]) -> None:
-        """BadGold unless every gold answer can be read; golds -> where they are from, to be told if not."""
+        """Raise BadGold unless every gold answer can be read. `golds`: gold answer -> its origin, for the message."""
         for gold in self.unreadable(golds):
             raise BadGold(f"{golds[gold]}: gold answer {gold!r} cannot be read")
 
     def unreadable(self, golds: Iterable[str]) -> list[str]:
-        """The gold answers that cannot be compared with anything: checked in the form in which they will be."""
+        """The gold answers that cannot be read, checked in the form in which they are compared."""
         checking = {gold: None if is_plain(gold) else self._schedule(is_readable, gold) for gold in golds}
         return [
             gold
@@ -101,7 +101,7 @@ class MathVerifier:
         ]
 
     def _judge(self, answers: list) -> Status:
-        """Correct if all answers given together are; else what the first that is not came to."""
+        """Correct if all answers given together are; else the status of the first that is not."""
         if not answers:
             return Status.UNPARSABLE
         statuses = [entry if isinstance(entry, Status) else self._finish(*entry) for entry in answers]
@@ -141,7 +141,7 @@ def _gold(gold: str | Gold) -> Gold:
 
 
 def _together(gold: Gold, answers: list[str]) -> list[str]:
-    """Answers in boxes of their own are one list where the gold answer is a list of as many."""
+    """Answers in separate boxes are joined to one list if the gold answer is a list of as many."""
     if len(answers) > 1:
         expected, *given = (read_gold(text) for text in (gold.text, *answers))
         lists = [answer.kind in ("list", "sequence") for answer in (expected, *given)]
@@ -151,13 +151,13 @@ def _together(gold: Gold, answers: list[str]) -> list[str]:
 
 
 def is_plain(gold: str) -> bool:
-    """A gold answer that needs no algebra to be read: a rational number, with a unit perhaps, or a letter."""
+    """Whether a gold answer can be read without algebra: a rational number, perhaps with a unit, or a letter."""
     answer = read_gold(gold)
     return answer.kind in ("letter", "base") or (answer.kind == "value" and number(answer.text) is not None)
 
 
 def _start_worker(cpu_seconds: float, all_up: Barrier) -> None:
-    """In the worker: a limit on memory, and the CPU time a comparison may take."""
+    """In the worker: set the limits on memory and on the CPU time of a comparison."""
     global CPU_SECONDS, ALL_UP
     CPU_SECONDS, ALL_UP = cpu_seconds, all_up
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -169,12 +169,12 @@ ALL_UP: Barrier | None = None
 
 
 def _meet() -> None:
-    """In the worker: wait until every other one is here. Each takes part once, for it waits."""
+    """In the worker: wait for all the others. A waiting worker takes no other task, so each takes part once."""
     ALL_UP.wait(STARTING_SECONDS)
 
 
 def limited(function: Callable[..., str], *args: str | bool) -> str:
-    """In the worker, what `function` finds. SIGPROF ends the process, even inside one huge product."""
+    """In the worker: call `function` under the CPU limit. SIGPROF ends the process, even inside one huge product."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:

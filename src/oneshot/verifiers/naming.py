@@ -1,7 +1,7 @@
 r"""What a value is called: `x = 5`, `P(A) = \frac16`, `\text{Area} = 24`, `\text{Answer: } 7`.
 
-A name is made of letters: arithmetic in front of a sign makes a chain (`69 = 70`), a coefficient or a power an equation
-that is not solved (`2x = 70`), and words that deny or change what follows are no name at all.
+A name is made of letters. Arithmetic in front of a sign makes a chain (`69 = 70`); a coefficient or a power makes an
+equation that is not solved (`2x = 70`); words that negate or change what follows are no name.
 """
 
 import re
@@ -11,7 +11,7 @@ from oneshot.verifiers.units import WORD
 
 EQUALS = re.compile(r"(?<![<>:!])=(?!=)")
 NAMING = re.compile(rf"{EQUALS.pattern}|\\in(?![a-zA-Z])")
-NAME_PARTS = [  # what may stand in a name beside its letters: (pattern, what is left of it)
+NAME_PARTS = [  # what a name may contain besides letters: (pattern, replacement)
     (WORD, ""),
     (r"_(?:\{\w+\}|\w)|\^\{?-1\}?|'", ""),
     (r"(?<=[a-zA-Z])\s*\([^()]*(?:\([^()]*\))?[^()]*\)", ""),
@@ -22,18 +22,18 @@ CHANGING = """
     about cube double either except false half if incorrect inverse least less maybe minus more most negation negative
     neither never no nor not opposite or reciprocal root square squared times triple twice unless when without wrong
 """
-"""Words that deny what follows them, or make another value of it."""
+"""Words that negate or change the value that follows them."""
 LEAD_IN = re.compile(rf"\s*{WORD}\s*:(?!\s*$)|\s*\\text\{{(?:[Tt]he )?(?:final |Final )?[Aa]nswer(?: is)?\}}(?!\s*$)")
 
 
 def without_lead_in(text: str) -> str:
-    """A part without `the answer is` or words and a colon in front of it."""
+    """A part without a leading `the answer is`, or words and a colon."""
     lead = LEAD_IN.match(text)
     return LEAD_IN.sub("", text) if lead and may_name(lead.group(1) or "") else text
 
 
 def split_name(text: str) -> tuple[str, str]:
-    r"""(name, rest) of `name = rest` or `name \in rest`; no name if what stands left is arithmetic or an equation."""
+    r"""(name, rest) of `name = rest` or `name \in rest`; no name if the left side is arithmetic or an equation."""
     signs = outer_signs(text)
     if len(signs) != 1:
         return "", text
@@ -49,15 +49,15 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def outer_signs(text: str) -> list[re.Match]:
-    """Signs of equality, and of membership, that stand in no bracket."""
+    """Signs of equality and of membership outside all brackets."""
     return [sign for sign in NAMING.finditer(text) if not depth_behind(text[: sign.start()])]
 
 
 def depth_behind(text: str) -> int:
-    """How many brackets a text leaves open."""
+    """The number of brackets that a text leaves open."""
     return sum((character in "([{") - (character in ")]}") for character in text)
 
 
 def may_name(words: str) -> bool:
-    """Whether words can be what a value is called."""
+    """Whether words can name a value."""
     return not set(CHANGING.split()) & set(words.casefold().split()) and len(words.split()) <= 6

@@ -1,8 +1,8 @@
-r"""LaTeX that says the same, written one way: what `tidy` leaves is what answers are compared in.
+r"""One notation for LaTeX that means the same: `tidy` brings answers to the form in which they are compared.
 
 Only notation is rewritten, never content. Every rule is a row of a table or one small function: characters, spaces,
-type, brackets by name, fractions, mixed and repeating numbers, thousands. Upright text becomes `\text{words}` with
-everything that is no word outside of it, so that `\text{69 or }70` reads `69 \text{or} 70`.
+type, brackets by name, fractions, mixed and repeating numbers, thousands. Upright text becomes `\text{words}`, with
+everything else outside of it: `\text{69 or }70` becomes `69 \text{or} 70`.
 """
 
 import re
@@ -48,9 +48,9 @@ SIGNS = {
     "≡": r"\equiv ",
     "→": r"\to ",
 }
-"""Characters in place of commands."""
+"""Character -> the command that it stands for."""
 
-SPELLINGS = [  # (pattern, replacement): commands that say what another says, or nothing
+SPELLINGS = [  # (pattern, replacement): commands that mean the same as another, or nothing
     (r"\\(?:left|right)\s*\.", ""),
     (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])", ""),
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
@@ -97,13 +97,13 @@ IN_DEGREES = re.compile(
 )
 THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:(?:\{,\}|,\\!|\\[,;: !]|~| )\d{3})+(?!\d|\s*/)")
 PARTED = re.compile(r"(?<![_^\d.])([\d.]+)\s+(?=[\d.])")
-"""Two numbers with nothing but a blank between them; not the base and the number of a logarithm."""
+"""Two numbers with only a blank between them; not the base and the number of a logarithm."""
 SPACES = re.compile(r"(?<!\\)\\[,;:!> ]|\\(?:enspace|thinspace|medspace|thickspace|hfill)(?![a-zA-Z])|~|\s+")
 
 
 @lru_cache(maxsize=20_000)
 def tidy(text: str) -> str:
-    """The same answer in the one notation that is compared."""
+    """The same answer in the notation in which answers are compared."""
     if text.isdigit() and text.isascii():
         return text
     text = _doubled_backslashes(text if text.isascii() else _characters(text))
@@ -141,7 +141,7 @@ def _vulgar_fraction(match: re.Match) -> str:
 
 
 def _doubled_backslashes(text: str) -> str:
-    r"""`\\frac` of a text escaped twice, and a line ended by `\\`; in a matrix both part its rows."""
+    r"""Drop a `\\` at the end, and undo the double escape of `\\frac` except in a matrix, where `\\` separates rows."""
     text = re.sub(r"(?:\\\\)+\s*$", "", text)
     return text if r"\begin" in text else re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)
 
@@ -151,8 +151,8 @@ def _blank(space: re.Match) -> str:
 
 
 def _upright(text: str) -> str:
-    r"""`\text{words}` for words, functions and the constants e and i as mathematics, all else as it stands."""
-    for _ in range(3):  # one in another
+    r"""Upright words as `\text{words}`, functions and the constants e, i and d as mathematics, the rest unchanged."""
+    for _ in range(3):  # groups may be nested
         text = TEXT.sub(_upright_group, text)
     return text
 
@@ -168,7 +168,7 @@ def _upright_group(group: re.Match) -> str:
 
 
 def _brace_fractions(text: str) -> str:
-    r"""`\frac12` and `\frac\pi 2` with the braces they leave out; bounded, for what is nested is never deep."""
+    r"""Add the braces that `\frac12` and `\frac\pi 2` leave out."""
     token = r"\s*([0-9a-zA-Z]|\\(?!frac|sqrt)[a-zA-Z]+)"
     text = re.sub(rf"\\frac{token}", r"\\frac{\1}", text)
     for match in reversed(list(re.finditer(r"\\frac\s*(?=\{)", text))):
@@ -180,7 +180,7 @@ def _brace_fractions(text: str) -> str:
 
 
 def closing(text: str, start: int) -> int:
-    """Where the group that opens at `start` has ended (one behind its last bracket); 0 if it never does."""
+    """The index after the last bracket of the group that opens at `start`; 0 if it never closes."""
     depth = 0
     for index in range(start, len(text)):
         depth += text[index] in "([{"
@@ -205,7 +205,7 @@ def _repeating(match: re.Match) -> str:
 
 
 def _trim(text: str) -> str:
-    """Without what stands around an answer: blanks, a full stop, braces, a sign of rounding, a number sign."""
+    """Remove what surrounds an answer: blanks, a full stop, braces, a sign of rounding, a number sign."""
     steps: list[Callable[[str], str]] = [
         str.strip,
         lambda text: re.sub(r"^(?:\\quad\s*)+|(?:\s*\\quad)+$", "", text),
@@ -222,5 +222,5 @@ def _trim(text: str) -> str:
 
 
 def compact(text: str) -> str:
-    """Without blanks, but for those that part two numbers or two words."""
+    """Without blanks, except for a wide one between two numbers."""
     return PARTED.sub(r"\1\\quad ", text).replace(" ", "")

@@ -1,9 +1,8 @@
 r"""Partial credit: how far a wrong answer got, from 0 to 1, for tasks whose binary reward is too sparse to learn from.
 
-Credit is earned against a reference that the policy never sees, and is built so that the cheap ways to farm it earn
-nothing: a constant answer, a repeated or trivial step, numbers from nowhere, a dump of all values, steps behind the
-answer. It never replaces the binary reward, which is recorded beside it
-(`oneshot.gradients.rewards`).
+Credit is measured against a reference that the policy never sees. The cheap ways to farm it earn nothing: a constant
+answer, a repeated or trivial step, numbers from nowhere, a dump of all values, steps after the answer. It never
+replaces the binary reward, which is recorded separately (`oneshot.gradients.rewards`).
 """
 
 import ast
@@ -16,13 +15,13 @@ MAX_STEPS = 100
 CALCULATION = re.compile(r"<<([0-9.+\-*/() ]{1,60})=(-?\d{0,15}\.?\d{1,5})>>")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 EVERYDAY = {Fraction(number) for number in (*range(13), 24, 30, 52, 60, 100, 365, 1000)}
-"""Numbers a step may bring in beside those it has been given: dozens, days, minutes, percents."""
+"""Numbers that a step may use besides those it is given: dozens, days, minutes, percents."""
 
 
 def prefix_credit(reference: Sequence[Any], steps: Sequence[Any]) -> float:
-    """The share of the reference's steps that were made rightly before the first wrong one.
+    """The share of the reference's steps that are right before the first wrong one.
 
-    More steps than the reference has are padding and earn nothing at all.
+    A list with more steps than the reference is padded and earns nothing.
     """
     if len(steps) > len(reference):
         return 0.0
@@ -36,9 +35,9 @@ def calculation_credit(question: str, completion: str, reference: str) -> float:
     """The share of the reference's calculations (GSM8K's `<<48/2=24>>`) that a completion makes.
 
     A calculation counts once, and only if it is right, uses a number of the question or of an earlier calculation,
-    brings in nothing else but everyday numbers, and finds a number that is new and that the reference finds too. The
-    count is taken over the longer of the two lists, so padding costs; results that the question already names count
-    on neither side, and what stands behind `####` is not read.
+    otherwise uses only everyday numbers, and finds a new number that the reference finds too. The count is divided by
+    the length of the longer list, so padding costs. Results that the question already names count on neither side.
+    Text after `####` is not read.
     """
     given = _numbers(question)
     wanted = {result for _, result in _calculations(reference)} - given - {None}

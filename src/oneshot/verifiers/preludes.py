@@ -1,4 +1,4 @@
-"""What benchmarks put before every program, so that it need not import the names they give it."""
+"""Preludes: imports that benchmarks prepend to every program, so that it need not import those names itself."""
 
 import re
 
@@ -27,16 +27,16 @@ import string, re, datetime, collections, heapq, bisect, copy, math, random, sta
 import io, sys, json
 sys.setrecursionlimit(50000)
 {PRELUDE_END}"""
-"""LiveCodeBench's, name for name and limit for limit. LeetCode's starter code counts on these names too."""
+"""LiveCodeBench's, name for name and limit for limit. LeetCode's starter code relies on these names too."""
 PRELUDES = {"none": "", "livecodebench": LIVECODEBENCH_PRELUDE}
 SOLUTION = re.compile(r"^class[ \t]+Solution\b", re.MULTILINE)
 
 
 def with_prelude(program: str, called: bool, prelude: str = "auto") -> str:
-    """The program behind a prelude of PRELUDES, unless it has one.
+    """The program with a prelude of PRELUDES prepended, unless it has one.
 
-    `auto`: LiveCodeBench's before a class Solution that is called, which is LeetCode's form and counts on its names;
-    none before any other program, which is a file that imports what it needs.
+    `auto`: LiveCodeBench's before a class Solution that is called, LeetCode's form, which relies on these names; none
+    before any other program, which is a file that imports what it needs.
     """
     if prelude == "auto":
         prelude = "livecodebench" if called and SOLUTION.search(program) else "none"

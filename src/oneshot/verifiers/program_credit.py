@@ -1,4 +1,4 @@
-"""Partial credit for programs: by the tests they pass, or by what their variables became.
+"""Partial credit for programs: by the tests they pass, or by the values that their variables take.
 
 The rules are those of `oneshot.verifiers.partial_credit`: the cheap ways to farm credit earn nothing.
 """
@@ -37,8 +37,8 @@ def passed_credit(tests: Sequence[ProgramTest], statuses: Sequence[Status], show
 def trace_credit(reference: Sequence[Any], trace: Sequence[Any]) -> float:
     """Longest common subsequence of two execution traces over the length of the longer: 1 only if they are equal.
 
-    A trace is what a program's variables became, in order (`CodeVerifier.traces`). It is compared here, with a
-    reference the program never meets; a program that tries every value makes its own trace long and its credit small.
+    A trace is the values that a program's variables took, in order (`CodeVerifier.traces`). The program never sees the
+    reference; if it tries every value, its trace is long and its credit small.
     """
     reference, trace = list(reference)[:MAX_TRACE], trace if isinstance(trace, list) else []
     if not reference or not trace or len(trace) > 10 * MAX_TRACE:

@@ -1,18 +1,18 @@
 r"""What an answer is: a value, words, a list, a tuple or interval, a union, an equation.
 
-`read` takes an answer apart as far as no algebra is needed. Its rules, decided once:
+`read` takes an answer apart as far as this needs no algebra. Its rules:
 
 | written | read as |
 |---|---|
 | `a, b`  `a; b`  `a \text{ and } b`  `a \text{ or } b`  `\{a, b\}` | one list; in order only if of words |
 | `(a, b)`  `[a, b)`  `a < x \le b`  `x \in (a, b]` | brackets and ends, in order |
 | `x < a \text{ or } x > b`  `I \cup J` | a union |
-| `x = 5`  `AB = 5`  `P(A) = 5`  `\text{Area} = 5`  `m + n = 5` | 5, by a name; two names must agree |
+| `x = 5`  `AB = 5`  `P(A) = 5`  `\text{Area} = 5`  `m + n = 5` | 5, with a name; two names must agree |
 | `69 = 70`  `x = y = 70`  `2x = 70`  `x^2 = 9` | no value: an equation, or a chain that equals only itself |
-| `a \pm b` | the two values, if it stands there once |
+| `a \pm b` | the two values, if there is one `\pm` |
 | `10,000` | a number, if no blank follows the comma; in brackets, two numbers |
-| `(C)`  `\text{C}`  `C` | the letter, and nothing but the letter: neither c nor the number e |
-| words, dots, digits parted by blanks | themselves |
+| `(C)`  `\text{C}`  `C` | the letter, and only the letter: neither c nor the number e |
+| words, dots, digits separated by blanks | themselves |
 """
 
 import re
@@ -33,7 +33,7 @@ OTHER_SIGNS = re.compile(
 )
 CHOICE = re.compile(r"(?:(?:\\text\{)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\}?\s*)?\(?([A-Za-z])[).]?\}?")
 WORDS = re.compile(r"\\text\b|^[A-Z]{2,}$|^[A-Z][a-z]{2,}$")
-"""Upright text that is no unit, names of points, and words that begin a sentence."""
+"""Upright text that is no unit, names of points, and capitalised words."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Answer:
 
 
 def read(text: str) -> Answer:
-    """The answer that a text gives. Never fails: what is no answer, or cannot be taken apart, has kind `nothing`."""
+    """The answer that a text gives. Never raises: what is no answer, or cannot be taken apart, has kind `nothing`."""
     try:
         return take_apart(text)
     except Exception:  # a model wrote it; a gold answer that comes to this is reported as unreadable
@@ -57,7 +57,7 @@ def read(text: str) -> Answer:
 
 
 def take_apart(text: str) -> Answer:
-    """`read`, where an error shows."""
+    """`read`, except that errors are raised."""
     text = tidy(text)
     if not text or any(character.isdigit() and not character.isascii() for character in text):
         return Answer("nothing")
@@ -85,13 +85,13 @@ def _in_base(sign: str, digits: str, base: str) -> Answer:
 
 
 def _outside(text: str, number: re.Match) -> str:
-    """Thousands lose their commas where no bracket is open."""
+    """A number without the commas of its thousands, unless a bracket is open."""
     before = re.sub(r"(?<!\\)[{}]", "", text[: number.start()])
     return number.group() if depth_behind(before) else number.group().replace(",", "")
 
 
 def _split(text: str) -> tuple[list[str], set[str]]:
-    """The parts between commas, semicolons, wide blanks, `and` and `or` that stand in no bracket; the words used."""
+    """(parts between commas, semicolons, wide blanks, `and` and `or` outside brackets; which of the words are used)."""
     parts, depth, start, index, used = [], 0, 0, 0, set()
     while index < len(text):
         conjunction = CONJUNCTION.match(text, index) if not depth else None
@@ -109,7 +109,7 @@ def _split(text: str) -> tuple[list[str], set[str]]:
 
 
 def _name_of_list(parts: list[str]) -> tuple[str, list[str]]:
-    """`x = 1, x = -2` and `x = 1, -2` are named once; `x_1 = 1, x_2 = -2` too. Different names stay in their places."""
+    """(name, parts): `x = 1, x = -2`, `x = 1, -2` and `x_1 = 1, x_2 = -2` have one name; else names stay in parts."""
     halves = [split_name(part) for part in parts]
     names = [re.sub(r"_\{?\w+\}?", "", name) for name, _ in halves]
     if names[0] and all(name in ("", names[0]) for name in names):

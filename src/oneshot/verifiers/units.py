@@ -1,8 +1,8 @@
-r"""Units and counted things behind a number: what may be left out of an answer, and what makes it another answer.
+r"""Units and counted things after a number: which may be left out of an answer, and which make it another answer.
 
-Only what the tables know is ever taken off, and only behind a value. Words that no table knows (`not`, `or more`,
-`dozen pairs`) stay, and an answer with words in it equals nothing but the same words. A unit may be left out on one
-side; where both sides name one, it must be the same unit, abbreviated or not.
+Only units in the tables are removed, and only after a value. Words that are in no table (`not`, `or more`, `dozen
+pairs`) stay, and an answer with words in it equals only the same words. A unit may be left out on one side; if both
+sides have one, it must be the same unit, abbreviated or not.
 """
 
 import re
@@ -59,7 +59,7 @@ UNITS = {
     "tablespoon": "tablespoons",
     "teaspoon": "teaspoons",
 }
-"""A unit's name and what else says it."""
+"""Unit -> its other spellings."""
 COUNTED = """
     adults animals answers apples arrangements bags balls balloons bananas beads birds blocks boards books bottles boxes
     boys bricks buttons cakes calls candies candles candy cans cards carrots cars cats cents chairs chickens children
@@ -81,7 +81,7 @@ QUALITIES = """
 MULTIPLIERS = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 CURRENCIES = {r"\$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen"}
 NOT_COUNTED = {"dozens", "pairs", "cents", "minutes", "seconds", "weeks", "more"}
-"""Multipliers and units among the counted: `3 pairs` is no 3."""
+"""Words of these lists that multiply, or are units: `3 pairs` is not 3."""
 
 WORD = r"\\text\{([^{}]*)\}"
 POWER = r"(?:\^\s*\{?\s*(-?\d)\s*\}?)"
@@ -127,7 +127,7 @@ def _multiply(match: re.Match) -> str:
 
 
 def _unit(text: str) -> str:
-    """The canonical name of a unit, powers and quotient included; empty if a table does not know all of it."""
+    """The canonical name of a unit, with powers and quotient; empty unless all of it is in a table."""
     words = re.sub(WORD, r" \1 ", text).replace(r"\cdot", " ").replace("{", "").replace("}", "")
     words = re.sub(r"(?<![\w.])(?:per|an?)(?![\w.])", lambda word: "/" if word.group() == "per" else "", words)
     factors = [_factor(part.split()) for part in words.strip().split("/")]

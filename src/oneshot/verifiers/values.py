@@ -1,4 +1,4 @@
-"""Is this what was expected? Comparison of plain values and of printed text, on the trusted side.
+"""Comparison of plain values and of printed text with what was expected, on the trusted side.
 
 Values are built-in types by construction (`oneshot.sandbox.encoding.decode`), so no `__eq__` of a program is ever run.
 """
@@ -14,7 +14,7 @@ from functools import partial
 from oneshot.sandbox.encoding import Other, decode
 
 FLOAT_TOLERANCE = 1e-6
-"""Absolute, beside 1e-7 relative: EvalPlus's, applied where the expected value is a float."""
+"""Absolute, next to 1e-7 relative: EvalPlus's, applied if the expected value is a float."""
 PRINTED = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 """A printed number: ASCII digits, no underscores, no infinities."""
 MAX_NUMBER_CHARACTERS = 1000
@@ -25,7 +25,7 @@ class Malformed(ValueError):
 
 
 def read_value(payload: bytes):
-    """The value a program returned. Malformed for anything the far side's `encode` would not have written."""
+    """The value that a program returned. Raises Malformed for anything that `encode` would not have written."""
     try:
         return decode(json.loads(payload))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError) as error:
@@ -33,10 +33,10 @@ def read_value(payload: bytes):
 
 
 def same_value(expected, actual, tolerance: float = FLOAT_TOLERANCE, *, tuples_are_lists: bool = False) -> bool:
-    """Equal as values of the same kind: True is not 1, a tuple no list, 2.0 is 2, floats within `tolerance`.
+    """Equal as values of the same kind: True is not 1, a tuple is no list, 2.0 is 2, floats agree within `tolerance`.
 
-    `tuples_are_lists` is for expected values out of JSON, which has no tuples, and no keys but texts: the key "0"
-    stands for what JSON would write as "0", the whole number too. NaN matches only an expected NaN.
+    `tuples_are_lists` is for expected values from JSON, which has no tuples and only text keys: the key "0" then also
+    matches the whole number 0. NaN matches only an expected NaN.
     """
     same = partial(same_value, tolerance=tolerance, tuples_are_lists=tuples_are_lists)
     if _is_number(expected):
@@ -56,11 +56,11 @@ def same_value(expected, actual, tolerance: float = FLOAT_TOLERANCE, *, tuples_a
 
 
 def same_text(expected: str, actual: str, tolerance: float = 0.0) -> bool:
-    """Printed output, by LiveCodeBench's rules: lines without blanks around them, without empty ones around all.
+    """Printed output, by LiveCodeBench's rules: blanks around lines and empty lines around the whole do not count.
 
-    Lines of numbers alone may write them otherwise and be spaced otherwise (1.50 is 1.5, 2.0 is 2). Beside words,
-    numbers with a decimal point may be written otherwise. Where such a number is expected, `tolerance` holds,
-    absolute or relative; whole numbers are exact always.
+    In lines of numbers alone, notation and spacing may differ (1.50 is 1.5, 2.0 is 2). In other lines, only numbers
+    with a decimal point may be written differently. If such a number is expected, `tolerance` applies, absolute or
+    relative; whole numbers must always be exact.
     """
     lines = [[line.strip() for line in text.strip().split("\n")] for text in (expected, actual)]
     if lines[0] == lines[1]:
@@ -113,7 +113,7 @@ def _close(expected, actual, tolerance: float) -> bool:
 
 
 def _as_json_has_it(expected: dict, actual: dict) -> dict:
-    """A dict with its keys as JSON would write them, unless two would become one, or a text is not the one expected."""
+    """A dict with its keys as JSON would write them, if they stay distinct and are those expected; else unchanged."""
     written = {_json_key(key): value for key, value in actual.items()}
     return written if len(written) == len(actual) and written.keys() == expected.keys() else actual
 

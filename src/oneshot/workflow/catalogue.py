@@ -1,4 +1,4 @@
-"""The catalogue of figures and tables, `config/figures.yaml`: what each reads, and the files that it becomes."""
+"""The catalogue of figures and tables, `config/figures.yaml`: what each reads, and the files that it writes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,15 @@ import yaml
 from PIL import Image
 
 ARM_TABLES = ("points", "by_problem", "steps", "quantities", "timings")
-"""Those of `oneshot.arms.TABLES`, by name: planning imports no pandas."""
+"""The names of `oneshot.arms.TABLES`, repeated because planning imports no pandas."""
 TABLES = (*ARM_TABLES, "slope", "acceptance", "tuning")
 SPLITS = ("train", "validation", "test", "retention")
 ENDINGS = {"figure": ("pdf", "png", "csv"), "table": ("md", "csv")}
 KEYS = {"kind", "reads", "claim", "caption", "notebooks", "minutes"}
 SUMMARY = "summary"
-"""What notebook 10 makes: it reads every table."""
+"""The output of notebook 10, which reads every table."""
 GALLERY_WIDTH = 1200
-"""Pixels of a tracked picture."""
+"""Width of a gallery picture, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Catalogue:
         return [table for table in TABLES if table in read]
 
     def files(self, folder: str, main_job: bool = False) -> list[str]:
-        """The files of all figures and tables; for the main job of those that are about arms."""
+        """The files of all figures and tables; for the main job, only of those that are about arms."""
         about_arms = {name for name, entry in self.entries.items() if set(entry["reads"]) & set(ARM_TABLES)}
         names = [name for name in self.entries if name in about_arms or not main_job]
         return [f"{folder}/{name}.{ending}" for name in names for ending in ENDINGS[self.entries[name]["kind"]]]
 
 
 def load(path: str | Path) -> Catalogue:
-    """The catalogue in that file; ValueError names the entry and the key that is wrong."""
+    """The catalogue in that file. Raises ValueError that names the entry and the key that is wrong."""
     entries = yaml.safe_load(Path(path).read_text())
     for name, entry in entries.items():
         if wrong := sorted(set(entry) ^ KEYS):
@@ -57,7 +57,7 @@ def load(path: str | Path) -> Catalogue:
 
 
 def shrink(source: str, target: str) -> None:
-    """A picture for the README: smaller, with all its colours."""
+    """Write a picture for the gallery: smaller, with all its colours."""
     picture = Image.open(source)
     height = round(picture.height * GALLERY_WIDTH / picture.width)
     picture.convert("RGB").resize((GALLERY_WIDTH, height), Image.Resampling.LANCZOS).save(target, optimize=True)

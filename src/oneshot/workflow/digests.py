@@ -3,7 +3,7 @@
 A job's digest covers the code cells of its notebook, the modules of this package that they import, transitively, and
 the modules that config and wildcards pick by name from a registry (a task, an engine, a method, a figure). What counts
 is the syntax tree without docstrings: prose, comments, layout, outputs and parameter defaults re-run nothing.
-`oneshot.workflow`, which decides how jobs are started and not what they compute, is left out.
+`oneshot.workflow` is left out, because it decides how jobs are started and not what they compute.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """An experiment's config, checked before anything runs.
 
-A config is `config/protocol.yaml`, which all experiments share, with the experiment's own file on top. Every complaint
-is one line that begins with the key.
+A config is `config/protocol.yaml`, which all experiments share, with the experiment's own file merged into it. Every
+error is one line that begins with the key.
 """
 
 import difflib
@@ -25,7 +25,7 @@ PRETRAINED_EXTRA = "pip install -c constraints.txt -e '.[pretrained]'"
 
 
 class ConfigError(ValueError):
-    """A config that names no possible experiment; the message begins with the key."""
+    """A config that describes no possible experiment; the message begins with the key."""
 
 
 def load(name: str, folder: Path) -> dict:
@@ -61,7 +61,7 @@ def check_host(config: dict) -> None:
 
 
 def _in_words(error: ValidationError) -> str:
-    """The schema's complaint with the key in front and, if there is one to give, the way out behind."""
+    """The schema's error after the key, followed by a hint if there is one."""
     key = error.json_path.removeprefix("$").removeprefix(".") or "config"
     hint = ""
     if error.validator == "additionalProperties":

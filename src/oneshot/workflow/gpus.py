@@ -1,6 +1,6 @@
-"""GPUs of this host, shared out among jobs that run at the same time: each belongs to one job until it ends.
+"""Assigns this host's GPUs to jobs that run at the same time: each GPU belongs to one job until the job ends.
 
-Snakemake counts how many jobs may run; which GPU is whose it does not say. Locks on files do, among jobs of one user.
+Snakemake limits the number of jobs but does not assign GPUs; file locks do, among the jobs of one user.
 """
 
 import os
@@ -18,7 +18,7 @@ POLL_SECONDS = 1.0
 
 
 def visible_gpus() -> list[str]:
-    """Their names, by which CUDA_VISIBLE_DEVICES may pick them: those it names now, else all of the host."""
+    """Names of GPUs as CUDA_VISIBLE_DEVICES takes them: those that it names now, or else all of the host."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
     try:
@@ -30,7 +30,7 @@ def visible_gpus() -> list[str]:
 
 @contextmanager
 def claimed_gpus(count: int) -> Iterator[list[str]]:
-    """Names of `count` GPUs that are nobody else's inside the block; waits until so many are free.
+    """Names of `count` GPUs that no other job has inside the block; waits until so many are free.
 
     No names on a host without GPUs. Raises ValueError if there are fewer than `count`.
     """
@@ -51,7 +51,7 @@ def _lock_path(name: str) -> Path:
 
 
 def _claim(locks: dict[str, FileLock], count: int) -> list[str]:
-    """As many free GPUs as are wanted, or none: a job that held some and waited for more could wait for ever."""
+    """`count` free GPUs, or none: jobs that hold some while they wait for more could wait forever."""
     claimed: list[str] = []
     for name, lock in locks.items():
         with suppress(Timeout):

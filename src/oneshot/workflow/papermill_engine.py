@@ -1,7 +1,7 @@
-"""A papermill engine whose kernels talk through sockets in a folder of their own and have GPUs of their own.
+"""A papermill engine whose kernels have their own GPUs, and their own folder for the sockets they talk through.
 
-By default a kernel picks free TCP ports and binds them a moment later; of several notebooks started at once, two now
-and then pick the same one, and a job of the DAG dies at its start.
+By default a kernel picks free TCP ports and binds them a moment later. Notebooks that start at the same time sometimes
+pick the same port, and a job of the DAG dies at its start.
 """
 
 import os
@@ -13,7 +13,7 @@ from traitlets.config import Config
 from oneshot.workflow.gpus import VISIBLE, claimed_gpus
 
 WANTED = "ONESHOT_GPUS"
-"""Environment variable: how many GPUs the notebook wants. They are all that its kernel sees."""
+"""Environment variable: how many GPUs the notebook needs. Its kernel sees no others."""
 
 
 class IpcEngine(NBClientEngine):

@@ -1,9 +1,9 @@
-"""The plan: which jobs an experiment has, and what each of them is told.
+"""The plan: the jobs of an experiment, and their parameters.
 
-What is run is a table of cells, each a product of models, tasks, policies, runs and arms. A setting is a (model, task)
-pair; `override` in a cell changes sections of the config for its settings. A job's parameters are looked up by the
-names that its notebook has for them: wildcards, sections of the config as they stand for the setting, and the few
-values that follow from the config (FOLLOWING).
+An experiment runs a table of cells, each a product of models, tasks, policies, runs and arms. A setting is a (model,
+task) pair; `override` in a cell changes sections of the config for its settings. A job's parameters are looked up by
+the names that its notebook has for them: wildcards, sections of the config for the setting, and a few values derived
+from the config (FOLLOWING).
 """
 
 import copy
@@ -18,11 +18,11 @@ from oneshot.tasks import TASKS
 from oneshot.workflow import signatures
 
 HEADLINE = "one_shot"
-"""The arm that the others are matched to in cost."""
+"""The arm whose cost the others match."""
 SEARCHED = "line_search"
-"""The method whose arms are notebooks 03's: a step of searched size along a direction made from the one batch."""
+"""The method of notebooks 03: a step of searched size along a direction made from the one batch."""
 SEARCH_SETTINGS = "oneshot.steps.line_search"
-"""Where `Settings` of that method stands."""
+"""The module of that method's `Settings`."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Job:
 
 
 class Plan:
-    """A checked config, asked in the words of the Snakefile."""
+    """Answers the Snakefile's questions about a checked config."""
 
     def __init__(self, config: dict):
         self.config = config
@@ -62,7 +62,7 @@ class Plan:
         return [job for job in dict.fromkeys(rows) if "tune" in self.arm(job.model, job.task, job.arm)]
 
     def section(self, name: str, model: str, task: str) -> object:
-        """A section of the config as it stands for a setting: the cells' overrides merged into it, in order."""
+        """A section of the config for a setting, with the cells' overrides merged into it, in order."""
         value = copy.deepcopy(self.config.get(name))
         for cell in self.config["cells"]:
             if name in cell.get("override", {}) and model in cell["models"] and task in cell["tasks"]:
@@ -70,11 +70,11 @@ class Plan:
         return value
 
     def arm(self, model: str, task: str, arm: str) -> dict:
-        """An arm's entry as it stands for a setting: method, settings, tune."""
+        """An arm's entry for a setting: method, settings, tune."""
         return self.section("arms", model, task)[arm]
 
     def is_pretrained(self, model: str) -> bool:
-        """Whether a model is one that others have pretrained."""
+        """Whether a model is loaded with pretrained weights."""
         return "source" in self.config["models"][model]
 
     def tasks_asked(self, task: str) -> list[str]:
@@ -82,7 +82,7 @@ class Plan:
         return list(dict.fromkeys(name for split in self.config["splits"][task].values() for name in split["tasks"]))
 
     def tasks_taught(self, model: str) -> list[str]:
-        """The tasks that a from-scratch model is raised on."""
+        """The tasks that a from-scratch model is pretrained on."""
         return list(self.config["mixtures"][self.config["models"][model]["mixture"]]["tasks"])
 
     def batch_rollouts(self, model: str, task: str) -> int:
@@ -112,7 +112,7 @@ class Plan:
         return engine.get("tensor_parallel", 1) if engine["name"] == "vllm" else 0
 
     def parameters(self, notebook: str, wildcards: dict[str, str]) -> dict:
-        """What a job is told: one value for each parameter of its notebook that is not a file.
+        """A job's parameters: one value for each parameter of its notebook that is not a file.
 
         Raises ValueError for a parameter that is neither a wildcard nor a section nor one of FOLLOWING.
         """
@@ -171,7 +171,7 @@ def _tasks(plan: Plan, wildcards: dict) -> dict:
 
 
 def _acceptance(plan: Plan, wildcards: dict) -> dict:
-    """Bands hold for every setting on which an arm is run."""
+    """The bands, for a setting on which an arm is run; other settings have none."""
     setting = (wildcards["model"], wildcards["task"])
     has_arms = any((job.model, job.task) == setting for job in plan.jobs)
     return plan.section("acceptance", *setting) if has_arms else {}
@@ -195,4 +195,4 @@ FOLLOWING = {
     "figure": lambda plan, wildcards: wildcards["figure"],
     "config": lambda plan, wildcards: plan.config,
 }
-"""Parameters that are neither wildcards nor sections as they stand: name -> how they follow from the config."""
+"""Parameters that are derived from the config: name -> function of plan and wildcards."""

@@ -1,7 +1,7 @@
-"""Progress in a notebook: one line, overwritten while work goes on, that stays behind as a record of the rate.
+"""Progress in a notebook: one line, overwritten during the work, that remains as a record of the rate.
 
-(tqdm's bars are either a line an update or a widget without its last state once a notebook has been executed
-by papermill and is read as a page.)
+(In a notebook that papermill has executed, tqdm leaves either one line per update or a widget without its
+last state.)
 """
 
 import time
@@ -13,7 +13,7 @@ SECONDS_BETWEEN_UPDATES = 1.0
 
 
 class Progress:
-    """`advance(n)` when n more units are done. Shown at once, then at most once a second, and when all are done."""
+    """Call `advance(n)` when n more units are done. Shown at once, then at most once a second, and at the end."""
 
     def __init__(self, total: int, unit: str):
         self.total, self.unit, self.done = total, unit, 0
@@ -35,7 +35,7 @@ class Progress:
 
 
 def track(items: Iterable, unit: str) -> Iterator:
-    """The items one by one, counted as done when the next one is asked for. Their number must be known."""
+    """Yield the items. Each counts as done when the next one is requested. They are collected in a list first."""
     items = list(items)
     progress = Progress(len(items), unit)
     for item in items:

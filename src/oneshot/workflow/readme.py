@@ -7,7 +7,7 @@ BEGIN, END = "<!-- generated from config/figures.yaml by `make readme` -->", "<!
 
 
 def table(entries: dict[str, dict]) -> str:
-    """One row a figure or table: question, file, notebooks, command, minutes."""
+    """One row per figure or table: question, file, notebooks, command, minutes."""
     lines = ["| question | figure or table | notebooks | command | minutes |", "| --- | --- | --- | --- | --- |"]
     for name, entry in entries.items():
         file = f"`figures/laptop/{name}.{catalogue.ENDINGS[entry['kind']][0]}`"
@@ -17,7 +17,7 @@ def table(entries: dict[str, dict]) -> str:
 
 
 def with_table(text: str, entries: dict[str, dict]) -> str:
-    """The README with its generated part made anew."""
+    """The README with its generated part replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table(entries)}\n{END}{after}"

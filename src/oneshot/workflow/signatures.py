@@ -1,6 +1,6 @@
 """Signatures read from source: what a notebook, a dataclass or a constructor takes, without importing it.
 
-The DAG is planned before anything runs, and often where torch takes seconds to import: names are read by `ast`.
+The DAG is planned before anything runs, and importing torch takes seconds, so names are read by `ast`.
 """
 
 import ast
@@ -30,7 +30,7 @@ def code_cells(notebook: str) -> tuple[str, ...]:
 
 
 def parse(code: str, name: str) -> ast.Module:
-    """The syntax tree of notebook code, lines for IPython alone left out; SyntaxError names the notebook."""
+    """The syntax tree of notebook code, without lines for IPython. Raises SyntaxError that names the notebook."""
     lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in code.split("\n")]
     try:
         return ast.parse("\n".join(lines))
@@ -46,7 +46,7 @@ def parameters(notebook: str) -> tuple[str, ...]:
 
 
 def check_files(notebook: str, names: set[str]) -> None:
-    """Refuse an input that the notebook has no parameter for (papermill would only warn) and one that is not passed."""
+    """Raise ValueError for an input without a parameter (papermill would only warn), or the reverse."""
     wanted = {name for name in parameters(notebook) if name.endswith(("_path", "_paths"))}
     if unknown := names - wanted:
         raise ValueError(
@@ -65,7 +65,7 @@ def settings(module: str, class_name: str = "Settings") -> dict[str, bool]:
 
 @cache
 def constructor(module: str, class_name: str) -> tuple[str, ...]:
-    """What a class's constructor takes besides itself and the policy."""
+    """The parameters of a class's constructor, without self and policy."""
     methods = (node for node in _class(module, class_name).body if isinstance(node, ast.FunctionDef))
     init = next(node for node in methods if node.name == "__init__").args
     return tuple(argument.arg for argument in (*init.args, *init.kwonlyargs) if argument.arg not in ("self", "policy"))
@@ -73,7 +73,7 @@ def constructor(module: str, class_name: str) -> tuple[str, ...]:
 
 @cache
 def constant(module: str, name: str, default=None):
-    """The literal that a module gives to that name at its top level; keys of a dictionary whose values are code."""
+    """The literal that a module assigns to that name at its top level, or `default`; of a dictionary, its keys."""
     for node in ast.parse(module_path(module).read_text()).body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
