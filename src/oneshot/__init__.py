@@ -10,6 +10,7 @@ The map, in the order of the claim; a package imports from those above it, never
     steps                                     directions from g, moves that are undone bit for bit, the line search
     arms  measures                            the format of every method's results; evaluation, costs, acceptance
     baselines                                 other methods, one file each
+    theory                                    four designs solved exactly, every arm on each: predictions
     figures                                   one file a figure or table, from tables alone
     workflow                                  what Snakemake and papermill need: the plan, digests, config checks
 
@@ -23,5 +24,7 @@ The alphabet of shapes. A tensor's name ends in its axes; a letter means the sam
     F  rollouts in flight                                    R  rollouts, rows of a table
     G  rollouts per group                                    S  slots of the engine
     H  heads                                                 T  tokens of a packed row or a completion
-    K  blocks of a gradient                                  V  vocabulary
+    I  decisions of a tree                                   V  vocabulary
+    K  blocks of a gradient                                  X  nodes of a quadrature
+    O  options of all decisions                              Y  answers of all prompts
 """
