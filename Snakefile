@@ -4,6 +4,7 @@
 #   00 policy ───┘     (gate)      │   (shards)     (shards)  └ 03 slope                       │
 #                                  ├─ 05 baseline, any other arm ──────────────────────────────┤
 #                                  └─ 05 tuning, on a policy that is not reported ─────────────┴─ 10 summary
+#   00 theory ────────────────────────────────────────────────────────────────────────────────── 09 figures
 #
 # Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
 # of the config are looked up by name, and inputs and outputs are passed under the names they have in the rule. The
@@ -107,6 +108,7 @@ PATHS = {
     "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
     "acceptance": lambda jobs: once(BASE + "/acceptance.csv", plan.policies),
     "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
+    "theory": lambda jobs: [RESULTS + "/theory.csv"],
 }
 ARM_OUTPUTS = {table: ARM + f"/{table}.csv" for table in catalogue.ARM_TABLES}
 
@@ -163,6 +165,20 @@ rule notebook:
     shell:
         "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
         "--engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.settings:q} -y {params.files:q}"
+
+
+use rule notebook as theory with:
+    input:
+        ancient("notebooks/00_theory.ipynb"),
+    output:
+        predictions=RESULTS + "/theory.csv",
+    log:
+        RESULTS + "/00_theory.ipynb",
+    resources:
+        gpu=0,
+    params:
+        code=code("00_theory"),
+        settings=settings("00_theory"),
 
 
 use rule notebook as problems with:

@@ -20,6 +20,7 @@ FLOORS = (
     ("steps",),
     ("arms", "measures"),
     ("baselines",),
+    ("theory",),
     ("figures",),
     ("workflow",),
 )

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 SETTING = {"model": "main", "task": "arithmetic"}
 RUN = {**SETTING, "policy": "1", "run": "0"}
 JOBS = {
+    "theory": ("00_theory", {}),
     "problems": ("00_problems", {"task": "arithmetic", "policy": "1"}),
     "pretrain": ("00_pretrain", {"model": "main", "policy": "1"}),
     "acceptance": ("00_acceptance", {**SETTING, "policy": "1"}),
@@ -52,6 +53,7 @@ TOLD = {
     "arms.one_shot.method": set(),
     "arms.one_shot_": set(),
     "tuning": {"tuning"},
+    "theory": {"theory"},
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }

@@ -12,6 +12,7 @@ import yaml
 
 from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
 from oneshot.figures import central, central_table, landscape, style, summary
+from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables, over_policies, with_base
 from oneshot.files import BadFile, write_csv
 from oneshot.statistics import t_interval
@@ -96,7 +97,19 @@ def write_all(folder, policies=(1, 2, 3)):
         for name, row in (("slope", slope), ("acceptance", {**setting, **bands}), ("tuning", tuning)):
             write_csv(pd.DataFrame([row]), run / f"{name}.csv")
             paths.append(run / f"{name}.csv")
-    return paths
+    write_csv(pd.DataFrame(theory()), folder / "theory.csv")
+    return [*paths, folder / "theory.csv"]
+
+
+def theory():
+    """Predictions for two designs and the arms that have a name of their own, or none."""
+    for design, base in (("plan", 0.3), ("a_ladder", 0.1)):
+        for gained, arm in enumerate(("base", "one_shot", "reuse", "grpo")):
+            reached = base + 0.2 * gained
+            spread = {"accuracy": reached, "low": reached - 0.05, "high": reached + 0.05}
+            limit = {"accuracy_endless": reached + 0.02, "gain_recovered": gained, "gain_recovered_endless": gained}
+            depth = {"sampling_phases": gained, "gradient_steps": gained}
+            yield {"experiment": "made_up", "model": "exact", "task": design, "arm": arm, **spread, **limit, **depth}
 
 
 @pytest.fixture
@@ -226,6 +239,16 @@ def test_the_landscape_shows_the_means_over_policies(tables):
     expected = [0.4 - (multiple - 2) ** 2 / 90 for multiple in (0.5, 1, 2, 5)]
     assert lines[0].get_xdata().tolist() == [0.5, 1, 2, 5]
     assert lines[0].get_ydata().tolist() == pytest.approx(expected)
+
+
+def test_the_predictions_are_drawn_where_they_are(tables):
+    """A panel a design; every arm but the base a full point at its accuracy, an open one where its batch has no end."""
+    figure = predicted.draw(predicted.frame(tables))
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["plan", "a ladder"]
+    points = [line.get_ydata()[0] for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert points == pytest.approx([0.52, 0.5, 0.72, 0.7, 0.92, 0.9])
+    names = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert names == ["one-shot", "one batch, ratios", "GRPO"]
 
 
 def test_an_unknown_arm_is_drawn_like_any_other(tables):

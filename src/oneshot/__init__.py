@@ -11,6 +11,7 @@ the stamp of `workflow.provenance`, which `gradients.distributed` writes.
     steps                                     directions from g, moves that are undone bit for bit, the line search
     arms  measures                            the format of every method's results; evaluation, costs, acceptance
     baselines                                 other methods, one file each
+    theory                                    four designs solved exactly, every arm on each: predictions
     figures                                   one file per figure or table; each reads tables only
     workflow                                  what Snakemake and papermill need: the plan, digests, config checks
 
@@ -24,5 +25,7 @@ The alphabet of shapes. A tensor's name ends in its axes. A letter means the sam
     F  rollouts in flight                                    R  rollouts, rows of a table
     G  rollouts per group                                    S  slots of the engine
     H  heads                                                 T  tokens of a packed row or a completion
-    K  blocks of a gradient                                  V  vocabulary
+    I  decisions of a tree                                   V  vocabulary
+    K  blocks of a gradient                                  X  nodes of a quadrature
+    O  options of all decisions                              Y  answers of all prompts
 """
