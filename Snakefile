@@ -113,6 +113,15 @@ PATHS = {
 ARM_OUTPUTS = {table: ARM + f"/{table}.csv" for table in catalogue.ARM_TABLES}
 
 
+def shards_used(pattern, **fixed):
+    """The shards of the batch's files, for an arm whose method learns from the batch; none for the others."""
+    return lambda wildcards: expand(
+        pattern,
+        shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
+        **{**wildcards, **fixed},
+    )
+
+
 def one_of(names):
     """A wildcard's constraint; without names, one that matches nothing."""
     return "|".join(names) or "(?!)"
@@ -349,11 +358,8 @@ use rule notebook as baseline with:
         test_path=PROBLEMS + "/test.jsonl",
         retention_path=PROBLEMS + "/retention.jsonl",
         acceptance_path=BASE + "/acceptance.csv",
-        rollouts_paths=lambda wildcards: expand(
-            rules.sample.output.rollouts,
-            shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
-            **wildcards,
-        ),
+        rollouts_paths=shards_used(rules.sample.output.rollouts),
+        timings_paths=shards_used(rules.sample.output.timings),
     output:
         **ARM_OUTPUTS,
     log:
@@ -376,12 +382,8 @@ use rule baseline as tuning with:
         + "/validation.jsonl",
         acceptance_path=BASE.replace("{policy}", str(config["tuning"]["policy"]))
         + "/acceptance.csv",
-        rollouts_paths=lambda wildcards: expand(
-            rules.sample.output.rollouts,
-            shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
-            policy=config["tuning"]["policy"],
-            run=0,
-            **wildcards,
+        rollouts_paths=shards_used(
+            rules.sample.output.rollouts, policy=config["tuning"]["policy"], run=0
         ),
     output:
         tuning=TUNING + "/{arm}/tuning.csv",

@@ -15,7 +15,7 @@ from oneshot.baselines.lab import next_problems
 from oneshot.baselines.small_steps import Settings
 from oneshot.gradients.one_pass import OffPolicy
 from oneshot.gradients.weights import weigh
-from oneshot.measures.tuning import tuned
+from oneshot.measures.tuning import tuned, tuned_in_turn
 from oneshot.policies.models import build_policy, fingerprint
 from oneshot.steps.master_weights import MasterWeights
 
@@ -147,3 +147,28 @@ def test_tuning_extends_its_edges(peak, extensions, expected):
 def test_tuning_prefers_the_smaller_of_equals():
     trials = tuned(lambda value: {"accuracy": 0.5}, [1, 3, 9], max_extensions=0)
     assert trials.chosen.tolist() == [True, False, False]
+
+
+def test_settings_are_tuned_one_after_the_other_at_the_winners_before():
+    asked = []
+
+    def trial(settings):
+        asked.append((settings["rate"], settings["size"], settings["steps"]))
+        return {"accuracy": -abs(settings["rate"] - 3) - abs(settings["size"] - 20)}
+
+    def at_equal_cost(settings, name, value):
+        steps = settings["steps"] * settings["size"] // value if name == "size" else settings["steps"]
+        return {**settings, name: value, "steps": steps}
+
+    start = {"rate": 1.0, "size": 5, "steps": 100}
+    tune = {"rate": [1.0, 3.0, 9.0], "size": [5, 10]}
+    table = tuned_in_turn(trial, tune, start, at_equal_cost, max_extensions=1)
+    assert asked == [(1.0, 5, 100), (3.0, 5, 100), (9.0, 5, 100), (3.0, 5, 100), (3.0, 10, 50), (3.0, 20, 25)]
+    assert table[table.chosen].set_index("setting").value.to_dict() == {"rate": 3.0, "size": 20}
+
+
+def test_a_batch_of_another_size_takes_as_many_rollouts():
+    start = {"learning_rate": 1.0, "prompts_per_step": 5, "steps": 1000, "checkpoints": [1, 5]}
+    larger = small_steps.at_equal_cost(start, "prompts_per_step", 20)
+    assert larger == {"learning_rate": 1.0, "prompts_per_step": 20, "steps": 250, "checkpoints": ()}
+    assert small_steps.at_equal_cost(start, "learning_rate", 2.0) == {**start, "learning_rate": 2.0}

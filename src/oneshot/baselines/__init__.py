@@ -10,6 +10,7 @@ from types import ModuleType
 
 METHODS = {
     "cooling": "oneshot.baselines.cooling",
+    "reuse": "oneshot.baselines.reuse",
     "small_steps": "oneshot.baselines.small_steps",
 }
 """Method -> its module."""

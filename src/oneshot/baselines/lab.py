@@ -6,11 +6,12 @@ the lab, which charges it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 import pandas as pd
 
 from oneshot.engines.protocol import Engine
-from oneshot.gradients.one_pass import backward_weighted_logprobs, check_gap, streamed
+from oneshot.gradients.one_pass import Reweigh, backward_weighted_logprobs, check_gap, streamed
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy
@@ -51,7 +52,7 @@ class Lab:
     ledger: Ledger
     rewards: str = "binary"
     """The reward function to learn from; results always report the binary verdict."""
-    max_gap_nats: float = float("inf")
+    max_gap_nats: float = inf
     """Largest allowed difference of a token's log-prob between sampler and trainer."""
     budget: int = 0
     """Total rollouts of an arm with matched cost."""
@@ -80,22 +81,25 @@ class Lab:
         self.ledger.search_round(rollouts)
         return rollouts
 
-    def climb(self, masters: MasterWeights, rollouts: pd.DataFrame) -> tuple[float, float]:
+    def climb(
+        self, masters: MasterWeights, rollouts: pd.DataFrame, reweigh: Reweigh | None = None
+    ) -> tuple[float, float]:
         """One optimiser step up the gradient of rollouts that have a column `weight`.
 
+        With `reweigh` the rollouts are another policy's, reused: their gradient is charged here, and they may differ.
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
         largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
         gradient = masters.zeros()
         descent = rollouts.assign(weight=-rollouts.weight / len(rollouts))
         with streamed(self.policy.model, gradient):
-            gap = backward_weighted_logprobs(self.policy, descent, self.sampling.temperature)
-        agreement = check_gap(gap, self.max_gap_nats)
+            gap = backward_weighted_logprobs(self.policy, descent, self.sampling.temperature, reweigh=reweigh)
+        agreement = check_gap(gap, inf if reweigh else self.max_gap_nats)
         for name, values in gradient.items():
             if not values.isfinite().all():
                 raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
         masters.descend(gradient)
-        self.ledger.gradient_step()
+        self.ledger.gradient_step(rollouts if reweigh else None)
         return agreement
 
 

@@ -54,3 +54,12 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
 def num_steps(settings: Settings, group_size: int, budget: int) -> int:
     """The number of steps that spends the budget, at least the nominal number."""
     return max(settings.steps, math.ceil(budget / (settings.prompts_per_step * group_size)))
+
+
+def at_equal_cost(settings: dict, name: str, value: float) -> dict:
+    """The settings with another value of one of them; a batch of another size takes as many rollouts in all."""
+    changed = {**settings, name: value}
+    if name == "prompts_per_step":
+        changed["steps"] = max(1, round(settings["steps"] * settings["prompts_per_step"] / value))
+        changed["checkpoints"] = ()
+    return changed

@@ -88,9 +88,9 @@ def _backward_share(policy, rollouts, temperature, chunk_tokens, logprobs) -> Te
     chunks = list(group_chunks(rollouts, mine & has_weight(rollouts), chunk_tokens))
     most = torch.tensor(len(chunks))
     dist.all_reduce(most, dist.ReduceOp.MAX)
-    gaps = [backward_chunk(policy, rollouts.iloc[chunk], temperature, logprobs) for chunk in chunks]
+    gaps = [backward_chunk(policy, rollouts.iloc[chunk], temperature, logprobs=logprobs) for chunk in chunks]
     for _ in range(len(chunks), int(most)):
-        backward_chunk(policy, rollouts[:1].assign(weight=0.0), temperature, logprobs)
+        backward_chunk(policy, rollouts[:1].assign(weight=0.0), temperature, logprobs=logprobs)
     gathered: list = [None] * size
     dist.all_gather_object(gathered, torch.cat([torch.zeros(0), *gaps]))
     return summarise_gap(gathered)

@@ -50,23 +50,33 @@ class OffPolicy(ValueError):
     """Sampler and trainer disagree about the log-probs of the rollouts."""
 
 
+Reweigh = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(weights [C], Δ log-prob of each token to the sampler [C], its row [C]) -> the weights to use [C]."""
+
+
 def backward_chunk(
     policy: Policy,
     rollouts: pd.DataFrame,
     temperature: float,
+    *,
     logprobs: Callable[[Policy, pd.DataFrame, float], tuple[Tensor, Tensor]] | None = None,
+    reweigh: Reweigh | None = None,
 ) -> Tensor:
     """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns each token's |Δ log-prob| to the sampler [C], nats.
 
-    `logprobs` replaces `token_logprobs` where the model is sharded. Raises ValueError naming the rollout if a log-prob
-    is not finite.
+    `logprobs` replaces `token_logprobs` where the model is sharded. `reweigh` corrects the weights of rollouts that
+    another policy drew; it always gets whole rollouts. Raises ValueError naming the rollout if a
+    log-prob is not finite.
     """
     logprobs_C, rows_C = (logprobs or token_logprobs)(policy, rollouts, temperature)
     check_finite(logprobs_C, rows_C, rollouts)
     weights_C = spread_weights(rollouts, rows_C)
+    sampled_C = torch.as_tensor(np.concatenate(rollouts.logprobs.to_numpy()), device=rows_C.device)
+    change_C = logprobs_C.detach().float() - sampled_C
+    if reweigh:
+        weights_C = reweigh(weights_C, change_C, rows_C)
     (weights_C * logprobs_C.float()).sum().backward()
-    sampled_C = torch.as_tensor(np.concatenate(rollouts.logprobs.to_numpy()))
-    return (logprobs_C.detach().float().cpu() - sampled_C).abs()
+    return change_C.abs().cpu()
 
 
 def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> tuple[Tensor, Tensor]:
@@ -195,11 +205,17 @@ def streamed(model: Module, into: Vector) -> Iterator[None]:
 
 
 def backward_weighted_logprobs(
-    policy: Policy, rollouts: pd.DataFrame, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+    policy: Policy,
+    rollouts: pd.DataFrame,
+    temperature: float,
+    chunk_tokens: int = CHUNK_TOKENS,
+    reweigh: Reweigh | None = None,
 ) -> Tensor:
     """`backward_chunk` over all rollouts with a weight; returns (largest, mean) |Δ log-prob| to the sampler."""
     chunks = group_chunks(rollouts, has_weight(rollouts), chunk_tokens)
-    return summarise_gap([backward_chunk(policy, rollouts.iloc[chunk], temperature) for chunk in chunks])
+    return summarise_gap(
+        [backward_chunk(policy, rollouts.iloc[chunk], temperature, reweigh=reweigh) for chunk in chunks]
+    )
 
 
 def summarise_gap(gaps: list[Tensor]) -> Tensor:

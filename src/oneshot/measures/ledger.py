@@ -50,6 +50,13 @@ class Ledger:
         if reused is not None:
             self.flops += DIFFERENTIATING * self.parameters * _all_tokens(reused)
 
+    def drawn(self, rollouts: pd.DataFrame, seconds: float) -> None:
+        """Charge the one-shot batch, drawn by other jobs in that many seconds, for a method that differentiates it."""
+        self.sampling_phases += 1
+        self.batch_rollouts += len(rollouts)
+        self._charge(rollouts, DRAWING)
+        self.seconds += seconds
+
     def batch(self, rollouts: pd.DataFrame, seconds: float) -> None:
         """Charge the one-shot batch, drawn and differentiated by other jobs in that many seconds."""
         self.sampling_phase(rollouts)

@@ -8,6 +8,7 @@ From the gradient g at weights W, with Q = E[ĝ²] over micro-batches and F the 
     layerwise       ‖W‖ g/‖g‖ for each tensor             LARS (You et al. 2017)
     orthogonal      √max(1, m/n) U Vᵀ of g = U S Vᵀ       Muon (Jordan et al. 2024), m × n
     natural         g / (F + λ mean F)                    diagonal natural gradient, λ = 1
+    random          normal noise                          a control: the same whatever g is
 
 None has a scale of its own: a step is measured by the KL it is predicted to cause (`oneshot.steps.line_search`).
 The embedding is a table of vectors, not a map, and norms have only vectors. To those, and to an output head of its own,
@@ -74,6 +75,12 @@ def orthogonal(g: Vector) -> Vector:
     return {name: _steepest(name, values) for name, values in g.items()}
 
 
+def random(g: Vector) -> Vector:
+    """Independent standard normal numbers, the same for every gradient of this shape."""
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(values.shape, generator=generator) for name, values in g.items()}
+
+
 def natural(g: Vector, fisher: Vector) -> Vector:
     """g / (F + λ mean F), the mean over all parameters."""
     count = sum(values.numel() for values in fisher.values())
@@ -88,6 +95,7 @@ DIRECTIONS: dict[str, Callable[[Ingredients], Vector]] = {
     "layerwise": lambda of: layerwise(of.gradient, of.weights),
     "orthogonal": lambda of: orthogonal(of.gradient),
     "natural": lambda of: natural(of.gradient, of.fisher()),
+    "random": lambda of: random(of.gradient),
 }
 
 

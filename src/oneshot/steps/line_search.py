@@ -30,6 +30,8 @@ class Settings:
     """Rollouts of the batches whose second moment the direction `rms` divides by."""
     rollouts: int = 0
     """Of the batch, only so many, whole groups from its beginning; 0: all of it."""
+    shuffled: bool = False
+    """Whether each group's rewards are dealt out anew: a control."""
 
 
 PROBE_KL = 1e-3
