@@ -23,6 +23,7 @@ def tiny_project(folder):
     config["models"]["main"]["steps"] = 500
     config["batch"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
     config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
+    config["cells"][0]["arms"] = ["one_shot", "grpo"]
     config["arms"]["grpo"]["settings"] |= {"steps": 20, "checkpoints": [1, 5]}
     for split in ("test", "validation"):
         config["splits"]["arithmetic"][split]["problems"] = 64

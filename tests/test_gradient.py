@@ -8,9 +8,10 @@ from conftest import differentiate, logprob_by_hand, random_direction
 
 from oneshot.files import BadFile
 from oneshot.gradients import one_pass as gradient_module
+from oneshot.gradients.agreement import check_gap
 from oneshot.gradients.block_sums import load_gradient, save_gradient
 from oneshot.gradients.chunks import group_chunks
-from oneshot.gradients.one_pass import Blocks, accumulate_by_sign, check_gap, streamed, token_logprobs
+from oneshot.gradients.one_pass import Blocks, accumulate_by_sign, streamed, token_logprobs
 from oneshot.policies.models import Policy, build_policy
 from oneshot.vectors import inner, norm
 

@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW
 from oneshot.baselines import small_steps
 from oneshot.baselines.lab import next_problems
 from oneshot.baselines.small_steps import Settings
-from oneshot.gradients.one_pass import OffPolicy
+from oneshot.gradients.agreement import OffPolicy
 from oneshot.gradients.weights import weigh
 from oneshot.measures.tuning import tuned, tuned_in_turn
 from oneshot.policies.models import build_policy, fingerprint

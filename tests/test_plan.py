@@ -51,7 +51,7 @@ TOLD = {
     "arms.grpo.tune": {"tuning"},
     "arms.grpo.method": {"baseline", "tuning"},
     "arms.one_shot.method": set(),
-    "arms.one_shot_": set(),
+    "arms.": set(),
     "tuning": {"tuning"},
     "theory": {"theory"},
     "cells": set(),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
-from oneshot.figures import central, central_table, landscape, style, summary
+from oneshot.figures import central, central_table, first_look, landscape, style, summary
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables, over_policies, with_base
 from oneshot.files import BadFile, write_csv
@@ -159,6 +159,22 @@ def test_models_are_never_averaged(tables):
 def test_the_base_is_point_0_of_any_arm_and_counts_once(tables):
     base = with_base(tables.points).query("arm == 'base' and split == 'test'")
     assert base.accuracy.tolist() == BASE
+
+
+def test_retention_is_compared_at_equal_accuracy(tables):
+    """GRPO passes the one-shot arm's accuracy at its last step alone, where retention is 1.3 minus the accuracy."""
+    row = summary.matched_retention(tables).iloc[0]
+    assert (row.arm, row.against, row.policies) == ("grpo", "one_shot", 3)
+    assert row.value == pytest.approx(1.3 - np.mean(GRPO))
+
+
+def test_the_first_look_holds_base_arms_and_what_they_recover(tables):
+    rows = first_look.frame(tables).set_index("arm")
+    assert rows.accuracy["base"] == pytest.approx(np.mean(BASE))
+    gains = [np.subtract(arm, BASE) for arm in (ONE_SHOT, GRPO)]
+    assert rows.recovered["one_shot"] == pytest.approx(gains[0].mean() / gains[1].mean())
+    assert rows.recovered_low["one_shot"] < rows.recovered["one_shot"] < rows.recovered_high["one_shot"]
+    assert rows.noise_scale["base"] == pytest.approx(9.0)
 
 
 def test_the_central_table_is_paired_by_policy(tables):

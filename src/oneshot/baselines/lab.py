@@ -11,7 +11,8 @@ from math import inf
 import pandas as pd
 
 from oneshot.engines.protocol import Engine
-from oneshot.gradients.one_pass import Reweigh, backward_weighted_logprobs, check_gap, streamed
+from oneshot.gradients.agreement import check_gap
+from oneshot.gradients.one_pass import Reweigh, backward_weighted_logprobs, streamed
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy

@@ -19,7 +19,19 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from oneshot.figures.tables import SETTING, over_policies
 from oneshot.files import atomic_path
 
-ARMS = {"one_shot": ("one-shot", "#D55E00"), "grpo": ("GRPO", "#0072B2"), "base": ("base", "#6F6F6F")}
+ARMS = {
+    "base": ("base", "#6F6F6F"),
+    "one_shot": ("one-shot", "#D55E00"),
+    "one_shot_of_20": ("one-shot, 20", "#F0A875"),
+    "one_shot_of_250": ("one-shot, 250", "#E88A4A"),
+    "one_shot_of_1000": ("one-shot, 1,000", "#DF6F22"),
+    "one_shot_random": ("random direction", "#B0A090"),
+    "one_shot_shuffled": ("shuffled rewards", "#8C7B6B"),
+    "cooled": ("base, low T", "#A0A0A0"),
+    "one_batch": ("one batch", "#009E73"),
+    "one_batch_no_ratio": ("one batch, no ratios", "#7FCDB8"),
+    "grpo": ("GRPO", "#0072B2"),
+}
 """Arm -> label and colour."""
 SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D")
 PREDICTED = "#009E73"

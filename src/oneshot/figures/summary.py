@@ -14,7 +14,7 @@ SMALLEST_GAIN = 0.05
 """'Gain recovered' is a ratio of gains, reported only if the rival's gain is above this with 95 % confidence."""
 FEWEST_POLICIES = 3
 """With fewer, an interval over policies says little, so differences paired by problem are reported too."""
-HEADLINE = "one_shot"
+HEADLINE, RIVAL = "one_shot", "grpo"
 
 
 def accuracies(tables: Tables) -> pd.DataFrame:
@@ -72,6 +72,25 @@ def within_policies(tables: Tables) -> pd.DataFrame:
                 found = _interval(f"difference_policy_{key[-1]}", interval, "accuracy")
                 rows.append({**head, "decoding": decoding, "policies": 1, **found})
     return pd.DataFrame(rows)
+
+
+def matched_retention(tables: Tables) -> pd.DataFrame:
+    """Retention of every arm with a path at the first point where it is as accurate as the headline arm.
+
+    An arm trained on and on loses what it does not train on; retention at unequal accuracy compares lengths, not arms.
+    """
+    points, rows = tables.points[(tables.points.split == "test") & (tables.points.point > 0)], []
+    for key, run in points.groupby([*SETTING, "policy", "run"], sort=False):
+        ours = run[(run.arm == HEADLINE) & run.chosen]
+        for arm, path in run[run.arm != HEADLINE].sort_values("point").groupby("arm", sort=False):
+            reached = path[path.accuracy >= ours.accuracy.min()]
+            if len(reached) and len(path) > 1:
+                head = dict(zip([*SETTING, "policy", "run"], key, strict=True))
+                rows.append({**head, "arm": arm, "retention": reached.retention_accuracy.iloc[0]})
+    if not rows:
+        return pd.DataFrame()
+    kept = over_policies(pd.DataFrame(rows), ["arm"], "retention")
+    return kept.assign(quantity="retention_at_equal_accuracy", against=HEADLINE, decoding="sampled", unit="accuracy")
 
 
 def base_policies(tables: Tables) -> pd.DataFrame:

@@ -17,7 +17,7 @@ def draw(table: pd.DataFrame) -> str:
     lines = ["| model | task | arm | setting | value | validation, sampled % | greedy % | rollouts |"]
     lines.append("| --- " * 8 + "|")
     for row in table.itertuples():
-        value = f"**{row.value:.2g}**" if row.chosen else f"{row.value:.2g}"
+        value = f"**{row.value:.3g}**" if row.chosen else f"{row.value:.3g}"
         accuracies = f"{100 * row.accuracy:.1f} | {100 * row.greedy_accuracy:.1f}"
         head = f"| {row.model} | {row.task} | {style.label(row.arm)} | {row.setting}"
         lines.append(f"{head} | {value} | {accuracies} | {row.rollouts:,.0f} |")

@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from oneshot.files import BadFile
+from oneshot.gradients.agreement import summarise_gap
 from oneshot.gradients.block_sums import Gradient, GradientBuilder, save_gradient
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.one_pass import (
@@ -27,7 +28,6 @@ from oneshot.gradients.one_pass import (
     backward_chunk,
     has_weight,
     streamed,
-    summarise_gap,
     token_logprobs,
 )
 from oneshot.gradients.weights import weigh

@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Module
 
+from oneshot.gradients.agreement import summarise_gap
 from oneshot.gradients.block_sums import Gradient, GradientBuilder
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.packing import pack, packed_hidden
@@ -44,10 +45,6 @@ SMALL_VOCABULARY = 4096
 """Up to this size all logits of a chunk fit next to its other activations."""
 HEAD_CHUNK_TOKENS = 256
 """For larger vocabularies: tokens whose logits exist at one time."""
-
-
-class OffPolicy(ValueError):
-    """Sampler and trainer disagree about the log-probs of the rollouts."""
 
 
 Reweigh = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -216,27 +213,6 @@ def backward_weighted_logprobs(
     return summarise_gap(
         [backward_chunk(policy, rollouts.iloc[chunk], temperature, reweigh=reweigh) for chunk in chunks]
     )
-
-
-def summarise_gap(gaps: list[Tensor]) -> Tensor:
-    """(largest, mean) of the tokens' |Δ log-prob|."""
-    gap_C = torch.cat([torch.zeros(0), *gaps])
-    return torch.stack([gap_C.max(), gap_C.mean()]) if len(gap_C) else torch.zeros(2)
-
-
-def check_gap(gap: Tensor, bound_nats: float) -> tuple[float, float]:
-    """(largest, mean) |Δ log-prob| between sampler and trainer, of `gap` [..., 2], nats per token.
-
-    Raises OffPolicy if the largest is above the bound.
-    """
-    largest, mean = gap[..., 0].max().item(), gap[..., 1].mean().item()
-    if largest > bound_nats:
-        raise OffPolicy(
-            f"sampler and trainer differ by up to {largest:.2g} nats a token ({mean:.2g} on average), more than "
-            f"max_gap_nats {bound_nats:g}: the rollouts are not the trainer's own (other weights, precision or "
-            "temperature?)"
-        )
-    return largest, mean
 
 
 def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:
