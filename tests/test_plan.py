@@ -181,7 +181,13 @@ def test_digests_see_code_and_nothing_else(tmp_path, monkeypatch):
     before = dump('"""Why."""\nB = 1\n"""What B is."""\n')
     assert dump('"""Because."""\nB   =  1  # a remark\n') == before
     assert dump("B = 2") != before
+    assert dump('TASKS = {"a": "b:C"}\nB = 1') == before
     digests._module_dump.cache_clear()
+
+
+def test_a_registry_s_entry_counts_where_it_is_picked():
+    one, other = (digests.job_digest("05_baseline", [f"oneshot.tasks.sorting:{name}"]) for name in ("Sorting", "Other"))
+    assert one != other
 
 
 def test_lines_for_ipython_are_no_code_and_a_broken_cell_is_named():

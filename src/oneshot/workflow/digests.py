@@ -1,8 +1,9 @@
 """Digests of code: what must have changed for a finished job to run again.
 
 A job's digest covers the code cells of its notebook, the modules of this package that they import, transitively, and
-the modules that config and wildcards pick by name from a registry (a task, an engine, a method, a figure). What counts
-is the syntax tree without docstrings: prose, comments, layout, outputs and parameter defaults re-run nothing.
+the entries that config and wildcards pick by name from a registry (a task, an engine, a method, a figure) with their
+modules. What counts is the syntax tree without docstrings and registries: prose, comments, layout, outputs, parameter
+defaults and a new entry in a registry re-run nothing.
 `oneshot.workflow` is left out, because it decides how jobs are started and not what they compute.
 """
 
@@ -16,13 +17,17 @@ from oneshot.workflow.signatures import code_cells, module_path, parse
 
 PACKAGE = "oneshot"
 LEFT_OUT = f"{PACKAGE}.workflow"
+REGISTRIES = {"ENGINES", "GYM_FAMILIES", "MATHEMATICS", "METHODS", "TASKS"}
+"""Tables of names: of these a job depends on the entries that it picks."""
 
 
 def job_digest(notebook: str, picked: Iterable[str] = ()) -> str:
-    """16 hex digits over the code that a job runs; `picked`: modules chosen by name, not by an import."""
-    tree = parse("\n".join(code_cells(notebook)[1:]), notebook)
+    """16 hex digits over the code that a job runs; `picked`: entries `module` or `module:attribute` of registries."""
+    tree, picked = parse("\n".join(code_cells(notebook)[1:]), notebook), tuple(picked)
     state = hashlib.sha256(ast.dump(_bare(tree)).encode())
-    for module in sorted(modules_of(notebook, tuple(picked))):
+    for entry in sorted(set(picked)):
+        state.update(entry.encode())
+    for module in sorted(modules_of(notebook, picked)):
         state.update(_module_dump(module).encode())
     return state.hexdigest()[:16]
 
@@ -30,7 +35,7 @@ def job_digest(notebook: str, picked: Iterable[str] = ()) -> str:
 def modules_of(notebook: str, picked: tuple[str, ...] = ()) -> set[str]:
     """The modules of this package that a notebook's job runs."""
     tree = parse("\n".join(code_cells(notebook)[1:]), notebook)
-    found, pending = set(), [*_imported(tree), *picked]
+    found, pending = set(), [*_imported(tree), *(entry.partition(":")[0] for entry in picked)]
     while pending:
         module = pending.pop()
         if module not in found:
@@ -69,11 +74,15 @@ def _is_module(name: str) -> bool:
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings and other bare strings."""
+    """The tree without docstrings, other bare strings and registries."""
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]
+            node.body = [part for part in body if not (_is_text(part) or _is_registry(part))] or [ast.Pass()]
     return tree
+
+
+def _is_registry(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and {getattr(target, "id", "") for target in node.targets} <= REGISTRIES
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -130,17 +130,17 @@ class Plan:
         return values
 
     def picked(self, notebook: str, wildcards: dict[str, str]) -> list[str]:
-        """Modules that a job runs because config or wildcards name them."""
+        """Registry entries, `module` or `module:attribute`, that a job runs because config or wildcards name them."""
         names = signatures.parameters(notebook)
-        modules = [module_of(ENGINES[self.config["engine"]["name"]])] if "engine" in names else []
+        entries = [ENGINES[self.config["engine"]["name"]]] if "engine" in names else []
         tasks = self.tasks_asked(wildcards["task"]) if "task" in wildcards else []
         tasks += self.tasks_taught(wildcards["model"]) if "mixture" in names else []
-        modules += [module_of(TASKS[task]) for task in tasks]
+        entries += [TASKS[task] for task in tasks]
         if "method" in names:
-            modules.append(METHODS[self.config["arms"][wildcards["arm"]]["method"]])
+            entries.append(METHODS[self.config["arms"][wildcards["arm"]]["method"]])
         if "figure" in names:
-            modules.append(f"oneshot.figures.{wildcards['figure']}")
-        return modules
+            entries.append(f"oneshot.figures.{wildcards['figure']}")
+        return entries
 
 
 def _jobs(cell: dict) -> Iterator[Job]:
@@ -153,11 +153,6 @@ def merged(base: object, changes: object) -> object:
     if isinstance(base, dict) and isinstance(changes, dict):
         return {**base, **{key: merged(base.get(key), value) for key, value in changes.items()}}
     return copy.deepcopy(changes)
-
-
-def module_of(entry: str) -> str:
-    """The module of a registry's entry, `module:attribute`."""
-    return entry.partition(":")[0]
 
 
 def _identity(plan: Plan, wildcards: dict) -> dict:
