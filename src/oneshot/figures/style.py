@@ -33,8 +33,8 @@ ARMS = {
     "grpo": ("GRPO", "#0072B2"),
 }
 """Arm -> label and colour."""
-SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D")
-PREDICTED = "#009E73"
+SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D", "#117733")
+PREDICTED = "#333333"
 """Colour of predictions."""
 DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}
 WIDTH, COLUMN = 6.8, 3.3
