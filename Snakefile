@@ -73,6 +73,9 @@ def files(wildcards, input, output):
         name: value if isinstance(value, str) else list(value)
         for name, value in input.items()
     }
+    for name in inputs:
+        if name.endswith("_folders"):  # hundreds of tables, in as few words as possible
+            inputs[name] = signatures.by_folder(inputs[name])
     return as_yaml({**inputs, "out": dict(output.items())})
 
 
@@ -397,7 +400,7 @@ use rule baseline as tuning with:
 use rule notebook as draw with:
     input:
         ancient("notebooks/09_figures.ipynb"),
-        table_paths=lambda wildcards: read_by([wildcards.figure], wildcards.scope),
+        table_folders=lambda wildcards: read_by([wildcards.figure], wildcards.scope),
     output:
         pdf=FIGURES + "/{scope}{figure}.pdf",
         png=FIGURES + "/{scope}{figure}.png",
@@ -424,7 +427,7 @@ use rule draw as tabulate with:
 use rule notebook as summary with:
     input:
         ancient("notebooks/10_summary.ipynb"),
-        table_paths=read_by(["summary"]),
+        table_folders=read_by(["summary"]),
     output:
         summary=RESULTS + "/summary.csv",
         provenance=RESULTS + "/provenance.json",

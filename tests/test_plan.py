@@ -190,6 +190,11 @@ def test_a_registry_s_entry_counts_where_it_is_picked():
     assert one != other
 
 
+def test_many_tables_are_named_in_few_words():
+    paths = ["a/b/points.csv", "a/b/steps.csv", "a/slope.csv"]
+    assert signatures.by_folder(paths) == {"a/b": ["points", "steps"], "a": ["slope"]}
+
+
 def test_lines_for_ipython_are_no_code_and_a_broken_cell_is_named():
     assert signatures.parse("%timeit 1+1\n!ls\nx = 1", "01_sample").body[0].targets[0].id == "x"
     with pytest.raises(SyntaxError, match=r"notebooks/01_sample\.ipynb: invalid syntax: x = = 1"):

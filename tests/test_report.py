@@ -141,7 +141,7 @@ def test_what_is_no_number_is_named(paths, value):
     frame.loc[2, "kl_nats"] = value
     frame.to_csv(paths[0], index=False)
     with pytest.raises(BadFile, match=r"policy1/one_shot/points\.csv, line 4: kl_nats is .* not a finite number"):
-        read_table([paths[0].parent], "points")
+        read_table([paths[0]], "points")
 
 
 def test_a_missing_table_is_named(paths):

@@ -65,15 +65,12 @@ class ArmTables:
             write_csv(frame, out[table])
 
 
-def read_table(folders: Iterable[str | Path], table: str) -> pd.DataFrame:
+def read_table(paths: Iterable[str | Path], table: str) -> pd.DataFrame:
     """One table of several runs, concatenated. Raises BadFile that names the file, and the value if one is bad."""
     frames = []
-    for folder in folders:
-        path = Path(folder) / f"{table}.csv"
+    for path in map(Path, paths):
         frames.append(read_csv(path, [*IDENTITY, *TABLES[table]]))
-        _check_numbers(
-            frames[-1], path, [*MEASURED, *COSTS] if table == "points" else ["value"] * (table == "quantities")
-        )
+        _check_numbers(frames[-1], path, NUMBERS.get(table, []))
     return pd.concat(frames, ignore_index=True)
 
 

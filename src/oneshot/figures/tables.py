@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from oneshot.arms import IDENTITY, WHOLE_SPLIT, read_table
-from oneshot.files import BadFile, read_csv
+from oneshot.files import BadFile, read_csv, require
 from oneshot.statistics import t_interval
 
 DECODINGS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 """Decoding -> the column of a points table that holds its accuracy."""
 SETTING = ["experiment", "model", "task"]
 """Columns that are never averaged over."""
+MADE_BY = {"slope": "03_slope", "acceptance": "00_acceptance", "tuning": "05_tuning", "theory": "00_theory"}
+"""Kind of table -> the notebook that writes it; tables of arms are by 03_line_search and 05_baseline."""
 BASE = "base"
 """The arm made of point 0 of every arm."""
 
@@ -27,10 +29,16 @@ class Tables:
         for path in map(Path, paths):
             self.paths[path.stem].append(path)
 
+    @classmethod
+    def in_folders(cls, folders: dict[str, list[str]]) -> "Tables":
+        """The tables of these kinds in each folder. Raises MissingInput for one that is not there."""
+        paths = [(Path(folder) / f"{kind}.csv", kind) for folder, kinds in folders.items() for kind in kinds]
+        return cls([require(path, MADE_BY.get(kind, "03_line_search")) for path, kind in paths])
+
     def of_arms(self, table: str) -> pd.DataFrame:
         """A table of `oneshot.arms`, of all arms. Raises BadFile if two files are about the same run of an arm."""
         self._check_given(table)
-        frame = read_table([path.parent for path in self.paths[table]], table)
+        frame = read_table(self.paths[table], table)
         if frame[IDENTITY].drop_duplicates().shape[0] != len(self.paths[table]):
             raise BadFile(f"{', '.join(map(str, self.paths[table]))}: two are of the same run, or one is of two")
         return frame

@@ -47,13 +47,21 @@ def parameters(notebook: str) -> tuple[str, ...]:
 
 def check_files(notebook: str, names: set[str]) -> None:
     """Raise ValueError for an input without a parameter (papermill would only warn), or the reverse."""
-    wanted = {name for name in parameters(notebook) if name.endswith(("_path", "_paths"))}
+    wanted = {name for name in parameters(notebook) if name.endswith(("_path", "_paths", "_folders"))}
     if unknown := names - wanted:
         raise ValueError(
             f"notebooks/{notebook}.ipynb: no parameter '{min(unknown)}': it has {', '.join(sorted(wanted))}"
         )
     if missing := wanted - names:
         raise ValueError(f"notebooks/{notebook}.ipynb: parameter '{min(missing)}' is not passed")
+
+
+def by_folder(paths: list[str]) -> dict[str, list[str]]:
+    """Folder -> the names, without endings, of those of the files that are in it."""
+    folders: dict[str, list[str]] = {}
+    for path in map(Path, paths):
+        folders.setdefault(str(path.parent), []).append(path.stem)
+    return folders
 
 
 @cache
