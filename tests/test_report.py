@@ -104,7 +104,7 @@ def write_all(folder, policies=(1, 2, 3)):
 def theory():
     """Predictions for two designs and the arms that have a name of their own, or none."""
     for design, base in (("plan", 0.3), ("a_ladder", 0.1)):
-        for gained, arm in enumerate(("base", "one_shot", "reuse", "grpo")):
+        for gained, arm in enumerate(("base", "one_shot", "one_batch", "grpo")):
             reached = base + 0.2 * gained
             spread = {"accuracy": reached, "low": reached - 0.05, "high": reached + 0.05}
             limit = {"accuracy_endless": reached + 0.02, "gain_recovered": gained, "gain_recovered_endless": gained}

@@ -12,8 +12,6 @@ from oneshot.figures.tables import BASE, Tables
 
 COLUMNS = ["arm", "accuracy", "low", "high", "accuracy_endless", "gain_recovered", "gain_recovered_endless"]
 LABELS = {
-    "reuse_no_ratio": "one batch, no ratios",
-    "reuse": "one batch, ratios",
     "phases_2": "2 steps",
     "phases_10": "10 steps",
 }

@@ -19,7 +19,7 @@ from oneshot.theory.batches import drawn, endless
 from oneshot.theory.trees import Tree
 
 TRUNCATION = 2.0
-"""c of the arm `reuse`."""
+"""c of the arm `one_batch`."""
 BASE, GRPO, MODEL = "base", "grpo", "exact"
 
 
@@ -51,8 +51,8 @@ class Settings:
 
 ARMS: dict[str, Callable[[Tree, Callable], Reached]] = {
     "one_shot": lambda tree, batch: arms.one_step(tree, batch(1)(tree, tree.base)),
-    "reuse_no_ratio": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), 0),
-    "reuse": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), TRUNCATION),
+    "one_batch_no_ratio": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), 0),
+    "one_batch": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), TRUNCATION),
     "phases_2": lambda tree, batch: arms.phases(tree, 2, batch(2)),
     "phases_10": lambda tree, batch: arms.phases(tree, 10, batch(10)),
 }
