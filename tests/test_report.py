@@ -168,6 +168,21 @@ def test_retention_is_compared_at_equal_accuracy(tables):
     assert row.value == pytest.approx(1.3 - np.mean(GRPO))
 
 
+def test_runs_of_one_policy_differ_by_sampling_alone(tmp_path):
+    paths = write_all(tmp_path, (1,))
+    again = tmp_path / "again"
+    for path in [path for path in paths if path.parent.name == "one_shot"]:
+        frame = pd.read_csv(path).assign(run=1)
+        if path.stem == "points":
+            frame["accuracy"] += 0.02
+        write_csv(frame, again / path.name)
+        paths.append(again / path.name)
+    rows = summary.spread_over_runs(Tables(paths)).set_index(["arm", "decoding"])
+    assert rows.value["one_shot", "sampled"] == pytest.approx(0.02 / np.sqrt(2))
+    assert rows.value["one_shot", "greedy"] == 0
+    assert (rows.runs["one_shot", "sampled"], list(rows.index.levels[0])) == (2, ["one_shot"])
+
+
 def test_the_first_look_holds_base_arms_and_what_they_recover(tables):
     rows = first_look.frame(tables).set_index("arm")
     assert rows.accuracy["base"] == pytest.approx(np.mean(BASE))

@@ -1,13 +1,13 @@
 """Every measured number that the paper quotes, one quantity per row.
 
-Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies. `point` is
+Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies, runs. `point` is
 α* for a searched arm, else the number of a chosen point; in differences within one policy it is `last`.
 """
 
 import pandas as pd
 
 from oneshot.figures.central_table import frame as central_rows
-from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, over_policies, with_base
+from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
 from oneshot.statistics import bootstrap_interval, fieller_interval, t_interval
 
 SMALLEST_GAIN = 0.05
@@ -91,6 +91,16 @@ def matched_retention(tables: Tables) -> pd.DataFrame:
         return pd.DataFrame()
     kept = over_policies(pd.DataFrame(rows), ["arm"], "retention")
     return kept.assign(quantity="retention_at_equal_accuracy", against=HEADLINE, decoding="sampled", unit="accuracy")
+
+
+def spread_over_runs(tables: Tables) -> pd.DataFrame:
+    """Standard deviation of test accuracy over the runs of one policy, for arms with several: what sampling alone does."""
+    points = by_decoding(at_chosen(with_base(tables.points[tables.points.split == "test"])))
+    points = points.assign(point=points.stands_at)
+    by = [*SETTING, "policy", "arm", "point", "decoding"]
+    runs = points.groupby(by, sort=False).accuracy.agg(["std", "size"]).reset_index()
+    runs = runs[(runs["size"] > 1) & (runs.arm != BASE)].rename(columns={"std": "value", "size": "runs"})
+    return runs.drop(columns="policy").assign(quantity="spread_over_runs", unit="accuracy", policies=1)
 
 
 def base_policies(tables: Tables) -> pd.DataFrame:
