@@ -1,7 +1,8 @@
 """Every measured number that the paper quotes, one quantity per row.
 
-Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies, runs. `point` is
-α* for a searched arm, else the number of a chosen point; in differences within one policy it is `last`.
+Columns: experiment, model, task, arm, point, decoding, against, quantity, value, low, high, unit, policies, runs.
+`point` is α* for a searched step, `best` for another searched arm, else the number of a chosen point; in differences
+within one policy it is `last`.
 """
 
 import pandas as pd
@@ -94,7 +95,7 @@ def matched_retention(tables: Tables) -> pd.DataFrame:
 
 
 def spread_over_runs(tables: Tables) -> pd.DataFrame:
-    """Standard deviation of test accuracy over the runs of one policy, for arms with several: what sampling alone does."""
+    """Standard deviation of test accuracy over the runs of one policy, for arms with several."""
     points = by_decoding(at_chosen(with_base(tables.points[tables.points.split == "test"])))
     points = points.assign(point=points.stands_at)
     by = [*SETTING, "policy", "arm", "point", "decoding"]
