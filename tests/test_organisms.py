@@ -161,6 +161,7 @@ def test_at_first_a_plan_is_worth_less_than_none_though_its_steps_are_best():
     assert plan + 0.05 < about < steps - 0.3
     assert 0.85 < steps < 0.97
     assert skip < 0.1
+    assert about == np.mean([int(problem.answer) % 2 == 0 for problem in asked])
 
 
 def test_a_plan_that_turns_out_right_is_paid_and_no_other():

@@ -26,6 +26,7 @@ from oneshot.verifiers.partial_credit import prefix_credit
 NUM_TERMS = 3
 LARGEST_OFFSET = 9
 LARGEST_NUMBER = 99
+MAX_TERM = 9
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Contexts(TaughtTask):
     """K. The task's name says it too."""
     largest: int = 60
     """All right partial sums lie between 0 and this number."""
-    max_term: int = 9
+    max_term: int = MAX_TERM
     """Largest term after the first."""
     lowest_rate: float = 0.33
     highest_rate: float = 0.63
@@ -42,10 +43,12 @@ class Contexts(TaughtTask):
 
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "largest": (9, LARGEST_NUMBER - (NUM_TERMS - 1) * LARGEST_OFFSET),
+        "max_term": (1, MAX_TERM),
         "lowest_rate": (0, 1),
         "highest_rate": (0, 1),
     }
     ways: ClassVar[dict[str, str]] = {"habit": ""}
+    words: ClassVar[tuple[str, ...]] = tuple(f"{term:+d}" for term in range(-MAX_TERM, MAX_TERM + 1) if term)
     largest_number: ClassVar[int] = LARGEST_NUMBER
 
     @classmethod
@@ -75,8 +78,12 @@ class Contexts(TaughtTask):
         digest = hashlib.sha256(f"{total}{term:+d}".encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.num_contexts
 
+    @cached_property
+    def sums(self) -> Arithmetic:
+        return Arithmetic(num_terms=NUM_TERMS, largest=self.largest, max_term=self.max_term)
+
     def draw(self, rng: random.Random) -> Problem:
-        summands = Arithmetic(num_terms=NUM_TERMS, largest=self.largest, max_term=self.max_term).draw(rng)
+        summands = self.sums.draw(rng)
         return Problem(self.name, summands.prompt, summands.answer)
 
     @classmethod
