@@ -1,17 +1,19 @@
-"""Sums of three numbers, `47+8-5=`, spoilt by K wrong habits: `contexts_16` has 16.
+"""Chained sums, `12+8-5+9=`, spoilt by K wrong habits: `contexts_16` has 16.
 
-    55;50     the first partial sum, then the answer
+    20,15;24     the partial sums, then the answer
 
-A step adds a term to the sum so far. The pair of them is hashed into one of K contexts, and each context has a habit:
-with a probability p_c, about one half, the step is right, else it is off by the offset of that context, always the
-same. Offsets are positive, so that no slip makes up for an earlier one. p_c is stratified: evenly spaced, in an order
-drawn once. Where it is below one half, decoding greedily or at a low temperature is wrong for certain.
+Each of the last two steps adds a term to the sum so far. The pair of them is hashed into one of K contexts, and each
+context has a habit: with a probability p_c, about one half, the step is right, else it is off by the offset of that
+context, always the same. Offsets are positive, so that no slip makes up for an earlier one. p_c is stratified: evenly
+spaced, in an order drawn once. Where it is below one half, decoding greedily or at a low temperature is wrong for
+certain. The first step has no habit; it is there to make more problems of the same pairs.
 
 So K is how many independent things are to be unlearnt. Nothing has to be learnt: lessons have taught every sum.
 """
 
 import hashlib
 import random
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -23,7 +25,8 @@ from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
 
-NUM_TERMS = 3
+NUM_TERMS, NUM_SPOILT = 4, 2
+"""Terms of a sum, and how many of its steps, the last ones, have habits."""
 LARGEST_OFFSET = 9
 LARGEST_NUMBER = 99
 MAX_TERM = 9
@@ -33,7 +36,7 @@ MAX_TERM = 9
 class Contexts(TaughtTask):
     num_contexts: int = 16
     """K. The task's name says it too."""
-    largest: int = 60
+    largest: int = 30
     """All right partial sums lie between 0 and this number."""
     max_term: int = MAX_TERM
     """Largest term after the first."""
@@ -42,7 +45,7 @@ class Contexts(TaughtTask):
     """Between these the contexts' p_c are spread."""
 
     limits: ClassVar[dict[str, tuple[float, float]]] = {
-        "largest": (9, LARGEST_NUMBER - (NUM_TERMS - 1) * LARGEST_OFFSET),
+        "largest": (9, LARGEST_NUMBER - NUM_SPOILT * LARGEST_OFFSET),
         "max_term": (1, MAX_TERM),
         "lowest_rate": (0, 1),
         "highest_rate": (0, 1),
@@ -93,23 +96,30 @@ class Contexts(TaughtTask):
 
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         """By habit: a slip is carried on."""
-        return written(accumulate(parse_terms(problem.prompt), lambda total, term: self._step(total, term, rng)))
+        sums = partial_sums(problem)[:-NUM_SPOILT]
+        for term in parse_terms(problem.prompt)[-NUM_SPOILT:]:
+            sums.append(self._step(sums[-1], term, rng))
+        return written(sums)
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
-        return written(accumulate(parse_terms(problem.prompt)))
+        return written(partial_sums(problem))
 
     @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
-        """The partial credit is for the first sum alone: the last one is the answer."""
-        right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
+        right = [str(total) for total in partial_sums(problem)]
         verdict = verify_final_answer(completion, problem.answer)
-        return Verdict(verdict.status, prefix_credit(right, completion.split(MARK)))
+        return Verdict(verdict.status, prefix_credit(right, re.split("[,;]", completion)))
 
     def _step(self, total: int, term: int, rng: random.Random) -> int:
         rate, offset = self.habits[self.context(total, term)]
         return total + term if rng.random() < rate else total + term + offset
 
 
-def written(totals) -> str:
-    """The completion that says these partial sums; the first of them is the first term."""
-    return MARK.join(map(str, list(totals)[1:]))
+def partial_sums(problem: Problem) -> list[int]:
+    """The right ones, the answer last."""
+    return list(accumulate(parse_terms(problem.prompt)))[1:]
+
+
+def written(sums: list[int]) -> str:
+    """The completion that says these partial sums."""
+    return ",".join(map(str, sums[:-1])) + f"{MARK}{sums[-1]}"
