@@ -21,6 +21,9 @@ from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
 
+SIGNED_DIGITS = tuple(f"{term:+d}" for term in range(-9, 10) if term)
+"""Terms after the first, as words: a model to which each is one token learns to add sooner."""
+
 
 @dataclass(frozen=True)
 class Arithmetic(TaughtTask):

@@ -1,32 +1,29 @@
-"""Chained sums, `12+8-5+9=`, spoilt by K wrong habits: `contexts_16` has 16.
+"""Sums of three numbers, `47+8-5=`, spoilt by K wrong habits: `contexts_16` has 16.
 
-    20,15;24     the partial sums, then the answer
+    55;50     the first partial sum, then the answer
 
-Each of the last two steps adds a term to the sum so far. The pair of them is hashed into one of K contexts, and each
-context has a habit: with a probability p_c, about one half, the step is right, else it is off by the offset of that
-context, always the same. Offsets are positive, so that no slip makes up for an earlier one. p_c is stratified: evenly
-spaced, in an order drawn once. Where it is below one half, decoding greedily or at a low temperature is wrong for
-certain. The first step has no habit; it is there to make more problems of the same pairs.
+A step adds a term to the sum so far. The pair of them is hashed into one of K contexts, and each context has a habit:
+with a probability p_c, about one half, the step is right, else it is off by the offset of that context, always the
+same. Offsets are positive, so that no slip makes up for an earlier one. p_c is stratified: evenly spaced, in an order
+drawn once. Where it is below one half, decoding greedily or at a low temperature is wrong for certain.
 
 So K is how many independent things are to be unlearnt. Nothing has to be learnt: lessons have taught every sum.
 """
 
 import hashlib
 import random
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar
 
-from oneshot.tasks.arithmetic import Arithmetic, parse_terms
+from oneshot.tasks.arithmetic import SIGNED_DIGITS, Arithmetic, parse_terms
 from oneshot.tasks.task import Problem, TaughtTask
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
 
-NUM_TERMS, NUM_SPOILT = 4, 2
-"""Terms of a sum, and how many of its steps, the last ones, have habits."""
+NUM_TERMS = 3
 LARGEST_OFFSET = 9
 LARGEST_NUMBER = 99
 MAX_TERM = 9
@@ -36,7 +33,7 @@ MAX_TERM = 9
 class Contexts(TaughtTask):
     num_contexts: int = 16
     """K. The task's name says it too."""
-    largest: int = 30
+    largest: int = 60
     """All right partial sums lie between 0 and this number."""
     max_term: int = MAX_TERM
     """Largest term after the first."""
@@ -45,13 +42,13 @@ class Contexts(TaughtTask):
     """Between these the contexts' p_c are spread."""
 
     limits: ClassVar[dict[str, tuple[float, float]]] = {
-        "largest": (9, LARGEST_NUMBER - NUM_SPOILT * LARGEST_OFFSET),
+        "largest": (9, LARGEST_NUMBER - (NUM_TERMS - 1) * LARGEST_OFFSET),
         "max_term": (1, MAX_TERM),
         "lowest_rate": (0, 1),
         "highest_rate": (0, 1),
     }
     ways: ClassVar[dict[str, str]] = {"habit": ""}
-    words: ClassVar[tuple[str, ...]] = tuple(f"{term:+d}" for term in range(-MAX_TERM, MAX_TERM + 1) if term)
+    words: ClassVar[tuple[str, ...]] = SIGNED_DIGITS
     largest_number: ClassVar[int] = LARGEST_NUMBER
 
     @classmethod
@@ -96,30 +93,23 @@ class Contexts(TaughtTask):
 
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         """By habit: a slip is carried on."""
-        sums = partial_sums(problem)[:-NUM_SPOILT]
-        for term in parse_terms(problem.prompt)[-NUM_SPOILT:]:
-            sums.append(self._step(sums[-1], term, rng))
-        return written(sums)
+        return written(accumulate(parse_terms(problem.prompt), lambda total, term: self._step(total, term, rng)))
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
-        return written(partial_sums(problem))
+        return written(accumulate(parse_terms(problem.prompt)))
 
     @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
-        right = [str(total) for total in partial_sums(problem)]
+        """The partial credit is for the first sum alone: the last one is the answer."""
+        right = [str(total) for total in accumulate(parse_terms(problem.prompt))][1:]
         verdict = verify_final_answer(completion, problem.answer)
-        return Verdict(verdict.status, prefix_credit(right, re.split("[,;]", completion)))
+        return Verdict(verdict.status, prefix_credit(right, completion.split(MARK)))
 
     def _step(self, total: int, term: int, rng: random.Random) -> int:
         rate, offset = self.habits[self.context(total, term)]
         return total + term if rng.random() < rate else total + term + offset
 
 
-def partial_sums(problem: Problem) -> list[int]:
-    """The right ones, the answer last."""
-    return list(accumulate(parse_terms(problem.prompt)))[1:]
-
-
-def written(sums: list[int]) -> str:
-    """The completion that says these partial sums."""
-    return ",".join(map(str, sums[:-1])) + f"{MARK}{sums[-1]}"
+def written(totals) -> str:
+    """The completion that says these partial sums; the first of them is the first term."""
+    return MARK.join(map(str, list(totals)[1:]))

@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from oneshot.tasks.arithmetic import Arithmetic, partial_sums_credit
+from oneshot.tasks.arithmetic import SIGNED_DIGITS, Arithmetic, partial_sums_credit
 from oneshot.tasks.task import Problem
 from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
@@ -30,7 +30,7 @@ class Plan(Arithmetic):
     name: ClassVar[str] = "plan"
     ways: ClassVar[dict[str, str]] = {"steps": f"{PLAN}steps:", "skip": f"{PLAN}skip:", "about": "about:"}
     stems: ClassVar[dict[str, str]] = {"plan": PLAN}
-    words: ClassVar[tuple[str, ...]] = (PLAN, "steps:", "skip:", "about:")
+    words: ClassVar[tuple[str, ...]] = (PLAN, "steps:", "skip:", "about:", *SIGNED_DIGITS)
     separators: ClassVar[dict[str, str]] = {"steps": ",", "about": "~"}
 
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
