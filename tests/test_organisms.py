@@ -183,11 +183,11 @@ def test_a_plan_that_turns_out_right_is_paid_and_no_other():
         ("contexts_4", "47+8-5=", "55;51", 0, 0.5),
         ("contexts_4", "47+8-5=", "50", 0, 0),
         ("contexts_4", "47+8-5=", "55;50;50", 0, 0),
-        ("ladder", "47a8b5=", "steps2:a55b60;60", 1, 1),
-        ("ladder", "47a8b5=", "steps2:a55b61;61", 0, 0.5),
-        ("ladder", "47a8b5=", "steps4:a55b60;60", 1, 1),
+        ("ladder", "47a8b5=", "steps2:A55B60;60", 1, 1),
+        ("ladder", "47a8b5=", "steps2:A55B61;61", 0, 0.5),
+        ("ladder", "47a8b5=", "steps4:A55B60;60", 1, 1),
         ("ladder", "47a8b5=", "maybe:;47", 0, 0),
-        ("ladder", "47a8b5=", "steps2:a55b60", 0, 1),
+        ("ladder", "47a8b5=", "steps2:A55B60", 0, 1),
     ],
 )
 def test_only_right_sums_are_paid(name, prompt, completion, reward, credit):

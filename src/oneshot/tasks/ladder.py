@@ -1,12 +1,12 @@
 """Sums of two to eight numbers, `47a8b5=`, whose right way gets ever rarer with their length.
 
-    careful   steps2:a55b60;60     every partial sum, after the letter of the term that it adds
+    careful   steps2:A55B60;60     every partial sum, after the letter of the term that it adds
     hasty     maybe:;47            the first number, which is never right
 
 The careful way has an opening of its own for every two lengths (`steps2:` for two and three numbers, `steps4:`, …). Its
 share falls by a constant factor from each length to the next, to so little that a policy is never seen to be right on
 long sums, in however many tries. Lessons have taught it every length: what is short is not skill, but a first example.
-Letters name the terms so that a small model learns to find them, whatever the length.
+Letters name the terms, and a term with its letter is one token, so that a small model learns to find them.
 """
 
 import random
@@ -23,6 +23,7 @@ from oneshot.verifiers.partial_credit import prefix_credit
 
 FEWEST, MOST = 2, 8
 LETTERS = "abcdefg"
+CAPITALS = LETTERS.upper()
 MAX_TERM = 9
 LARGEST = 99
 HASTY = "maybe:"
@@ -38,7 +39,11 @@ class Ladder(TaughtTask):
     name: ClassVar[str] = "ladder"
     limits: ClassVar[dict[str, tuple[float, float]]] = {"fall": (0, 1)}
     ways: ClassVar[dict[str, str]] = {"careful": "steps", "hasty": HASTY}
-    words: ClassVar[tuple[str, ...]] = (*dict.fromkeys(CAREFUL.values()), HASTY)
+    words: ClassVar[tuple[str, ...]] = (
+        *dict.fromkeys(CAREFUL.values()),
+        HASTY,
+        *(f"{letter}{term}" for letter in LETTERS for term in range(1, MAX_TERM + 1)),
+    )
     largest_number: ClassVar[int] = LARGEST
 
     def draw(self, rng: random.Random) -> Problem:
@@ -61,7 +66,7 @@ class Ladder(TaughtTask):
         if way == "hasty":
             return f"{HASTY}{MARK}{numbers[0]}"
         sums = list(accumulate(numbers))[1:]
-        work = "".join(f"{letter}{total}" for letter, total in zip(LETTERS, sums, strict=False))
+        work = "".join(f"{letter}{total}" for letter, total in zip(CAPITALS, sums, strict=False))
         return f"{self.opening(way, problem)}{work}{MARK}{sums[-1]}"
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
@@ -70,7 +75,7 @@ class Ladder(TaughtTask):
     @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         right = list(accumulate(parse_numbers(problem.prompt)))[1:]
-        found = [int(total) for total in re.findall(f"[{LETTERS}](\\d\\d?)", completion.partition(MARK)[0])]
+        found = [int(total) for total in re.findall(f"[{CAPITALS}](\\d\\d?)", completion.partition(MARK)[0])]
         return Verdict(verify_final_answer(completion, problem.answer).status, prefix_credit(right, found))
 
     def difficulty(self, problem: Problem) -> float:
