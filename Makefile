@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code smollm2 gallery readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder smollm2 gallery readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ readme: $(VENV)/installed  ## the README's generated table
 
 code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)
 	$(SNAKEMAKE) figures --configfile config/code.yaml
+
+ladder: $(VENV)/installed  ## organisms that differ in why one step could fall short of many
+	$(SNAKEMAKE) figures --configfile config/ladder.yaml
 
 smollm2: $(VENV)/smollm2  ## the experiment on a pretrained model, SmolLM2-135M
 	$(SNAKEMAKE) figures --configfile config/smollm2.yaml
@@ -64,4 +67,4 @@ $(VENV)/smollm2: $(VENV)/installed
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code figures/smollm2 scratch .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/smollm2 scratch .snakemake paper/main.pdf

@@ -9,7 +9,8 @@
 # Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
 # of the config are looked up by name, and inputs and outputs are passed under the names they have in the rule. The
 # executed copy is the rule's log, so it survives a failure with the traceback in it. Editing prose or outputs of a
-# notebook re-runs nothing: what counts is the digest of the code that it runs.
+# notebook re-runs nothing: what counts is the digest of the code that it runs. The gate is ancient to what follows: that
+# it was passed counts, and an expectation that is added with a new arm re-runs no other arm.
 import sys
 from pathlib import Path
 
@@ -110,6 +111,7 @@ PATHS = {
     },
     "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
     "acceptance": lambda jobs: once(BASE + "/acceptance.csv", plan.policies),
+    "expectations": lambda jobs: once(BASE + "/expectations.csv", jobs),
     "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
     "theory": lambda jobs: [RESULTS + "/theory.csv"],
 }
@@ -245,6 +247,7 @@ use rule notebook as acceptance with:
         retention_path=PROBLEMS + "/retention.jsonl",
     output:
         acceptance=BASE + "/acceptance.csv",
+        expectations=BASE + "/expectations.csv",
     log:
         BASE + "/00_acceptance.ipynb",
     params:
@@ -257,7 +260,7 @@ use rule notebook as sample with:
         ancient("notebooks/01_sample.ipynb"),
         policy_path=POLICY + "/model.safetensors",
         train_path=PROBLEMS + "/train.jsonl",
-        acceptance_path=BASE + "/acceptance.csv",
+        acceptance_path=ancient(BASE + "/acceptance.csv"),
     output:
         rollouts=RUN + "/rollouts/shard{shard}.parquet",
         timings=RUN + "/timings/sample{shard}.csv",
@@ -360,7 +363,7 @@ use rule notebook as baseline with:
         validation_path=PROBLEMS + "/validation.jsonl",
         test_path=PROBLEMS + "/test.jsonl",
         retention_path=PROBLEMS + "/retention.jsonl",
-        acceptance_path=BASE + "/acceptance.csv",
+        acceptance_path=ancient(BASE + "/acceptance.csv"),
         rollouts_paths=shards_used(rules.sample.output.rollouts),
         timings_paths=shards_used(rules.sample.output.timings),
     output:
@@ -383,8 +386,10 @@ use rule baseline as tuning with:
         + "/train.jsonl",
         validation_path=PROBLEMS.replace("{policy}", str(config["tuning"]["policy"]))
         + "/validation.jsonl",
-        acceptance_path=BASE.replace("{policy}", str(config["tuning"]["policy"]))
-        + "/acceptance.csv",
+        acceptance_path=ancient(
+            BASE.replace("{policy}", str(config["tuning"]["policy"]))
+            + "/acceptance.csv"
+        ),
         rollouts_paths=shards_used(
             rules.sample.output.rollouts, policy=config["tuning"]["policy"], run=0
         ),

@@ -96,6 +96,8 @@ def test_each_addition_is_a_file_and_an_entry(tree):
     config["arms"]["idle"] = {"method": "stand_still", "settings": {"rounds": 2}}
     config["arms"]["one_shot_halved"] = {"method": "line_search", "settings": {"direction": "halved"}}
     config["cells"][0]["arms"] += ["idle", "one_shot_halved"]
+    unknown = {"gain_recovered": [-2.0, 2.0], "because": "It is only run."}
+    config["expectations"]["arithmetic"] |= {"idle": unknown, "one_shot_halved": unknown}
 
     halved = '    "halved": lambda of: {name: values / 2 for name, values in of.gradient.items()},'
     tree.add_line(

@@ -38,6 +38,7 @@ def test_shipped_configs_are_possible(name):
     assert config["experiment"] == name
 
 
+EXPECTED = {"gain_recovered": [0.5, 1.0], "because": "Why not?"}
 IMPOSSIBLE = [
     ("arms.grpo.setings", {}, r"arms\.grpo: .*'setings' was unexpected\) \(did you mean 'settings'\?\)"),
     ("colour", "red", r"config: .*'colour' was unexpected"),
@@ -82,6 +83,17 @@ IMPOSSIBLE = [
     ("tasks.math500", {"revision": "main"}, r"tasks\.math500\.revision: 'main' is no commit"),
     ("tasks.math500", {}, r"tasks\.math500: needs `revision`"),
     ("acceptance.sampld", [0.9, 1.0], r"acceptance\.sampld: no such quantity on arithmetic: measured are sampled"),
+    (
+        "expectations.arithmetic",
+        {},
+        r"expectations\.arithmetic\.one_shot: missing: write down what is expected and why",
+    ),
+    ("expectations", {}, r"expectations\.arithmetic\.one_shot: missing: .* before the first gradient"),
+    ("expectations.chess", {}, r"expectations\.chess: not one of splits \(arithmetic\)"),
+    ("expectations.arithmetic.gropo", EXPECTED, r"expectations\.arithmetic\.gropo: not one of arms \(one_shot,"),
+    ("expectations.arithmetic.grpo", {"gain_recovered": [1, 1]}, r"arithmetic\.grpo: 'because' is a required property"),
+    ("expectations.arithmetic.grpo.gain_recovered", [1, 0], r"grpo\.gain_recovered: 1 is above 0"),
+    ("expectations.arithmetic.grpo.gain", [1, 1], r"expectations\.arithmetic\.grpo: .*'gain' was unexpected"),
     ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
     ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine\.tensor_paralel: the vllm engine has no such setting"),
     ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: the torch engine has no such setting"),
@@ -114,7 +126,7 @@ def test_cells_are_products_and_nothing_is_run_twice():
 
 
 def test_an_override_is_about_its_settings_alone():
-    config = changed("cells.2.override", {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}})
+    config = changed("cells.3.override", {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}})
     experiment.check(config, SCHEMA)
     plan = Plan(config)
     assert plan.section("batch", "main", "arithmetic")["prompts"] == 5000

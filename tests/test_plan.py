@@ -37,6 +37,7 @@ TOLD = {
     "splits.arithmetic.validation.problems": {"problems", "baseline"},
     "splits": {"problems"},
     "acceptance": {"acceptance"},
+    "expectations": {"acceptance"},
     "sampling.group_size": {"acceptance", "sample", "baseline", "tuning"},
     "sampling": {"acceptance", "sample", "baseline", "tuning"},
     "engine": DRAWS,

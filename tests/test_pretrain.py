@@ -80,6 +80,7 @@ class CarefulEngine:
 def test_acceptance_sees_what_a_policy_can_do(policy, problems):
     measured = examine(CarefulEngine(policy), problems, problems, run="t", max_new_tokens=8)
     assert list(measured) == quantities(["arithmetic"])
+    assert measured.pop("best_constant") == pytest.approx(2 / 12)
     assert measured == {
         "sampled": 0, "pass_at_64": 0, "greedy": 0, "best_low_temperature": 0,
         "careful_forced": 1, "rough_forced": 0, "guess_forced": 0,

@@ -11,16 +11,20 @@ import pytest
 import yaml
 
 from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
-from oneshot.figures import central, central_table, first_look, landscape, style, summary
+from oneshot.figures import central, central_table, expectations_table, first_look, landscape, style, summary
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables, over_policies, with_base
 from oneshot.files import BadFile, write_csv
-from oneshot.statistics import t_interval
+from oneshot.statistics import fieller_interval, t_interval
 
 ROOT = Path(__file__).parent.parent
 CATALOGUE = yaml.safe_load((ROOT / "config/figures.yaml").read_text())
 BASE, ONE_SHOT, GRPO = [0.3, 0.32, 0.28], [0.5, 0.56, 0.47], [0.6, 0.65, 0.58]
 """Test accuracy of three policies: base, one-shot, GRPO after step 20. Greedy is 0.1 higher everywhere."""
+EXPECTED = [
+    {"arm": "one_shot", "low": 0.8, "high": 1.0, "because": "It is nearly as good."},
+    {"arm": "grpo", "low": 1.0, "high": 1.0, "because": "The measure."},
+]
 SPENT = {"rollouts": 0, "tokens": 0, "flops": 0.0, "sampling_phases": 0, "gradient_steps": 0, "search_rounds": 0}
 
 
@@ -94,8 +98,10 @@ def write_all(folder, policies=(1, 2, 3)):
         bands = {"quantity": "sampled", "value": BASE[index], "lowest": 0.2, "highest": 0.6, "parameters": 10}
         tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
-        for name, row in (("slope", slope), ("acceptance", {**setting, **bands}), ("tuning", tuning)):
-            write_csv(pd.DataFrame([row]), run / f"{name}.csv")
+        rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows["expectations"] = [{**setting, **expected} for expected in EXPECTED]
+        for name, of_policy in rows.items():
+            write_csv(pd.DataFrame(of_policy), run / f"{name}.csv")
             paths.append(run / f"{name}.csv")
     write_csv(pd.DataFrame(theory()), folder / "theory.csv")
     return [*paths, folder / "theory.csv"]
@@ -223,6 +229,26 @@ def test_no_ratio_to_a_gain_that_may_be_nothing(tables):
     points.loc[(points.arm == "grpo") & (points.point > 0), "accuracy"] = [0.3, 0.4, 0.35] * 6
     sampled = summary.differences(tables).query("decoding == 'sampled'")
     assert not sampled.quantity.str.contains("gain_recovered").any()
+
+
+def test_an_expectation_is_kept_or_failed(paths, tables):
+    """One-shot gains 0.68 of what GRPO does where both end: less than expected."""
+    ratio = fieller_interval(np.subtract(ONE_SHOT, BASE), np.subtract(GRPO, BASE))
+    found = expectations_table.frame(tables).set_index("arm")
+    assert tuple(found.loc["one_shot", ["recovered", "recovered_low", "recovered_high"]]) == pytest.approx(ratio)
+    difference = found.loc["one_shot", ["difference", "difference_low", "difference_high"]]
+    assert tuple(difference) == pytest.approx(t_interval(np.subtract(ONE_SHOT, GRPO)))
+    assert found.outcome.to_dict() == {"one_shot": "failed", "grpo": "kept"}
+    assert "| one-shot | 0.8 to 1 | 0.68 [" in expectations_table.draw(expectations_table.frame(tables))
+    for path in (path for path in paths if path.stem == "expectations"):
+        path.write_text(path.read_text().replace("0.8,", "0.6,"))
+    assert set(expectations_table.frame(Tables(paths)).outcome) == {"kept"}
+
+
+def test_an_expectation_of_one_policy_stays_open(tmp_path):
+    found = expectations_table.frame(Tables(write_all(tmp_path, policies=(1,)))).set_index("arm")
+    assert found.outcome.to_dict() == {"one_shot": "open", "grpo": "open"}
+    assert found.difference["one_shot"] == pytest.approx(ONE_SHOT[0] - GRPO[0])
 
 
 def test_differences_within_a_policy_are_paired_by_problem(tmp_path):

@@ -9,6 +9,7 @@ from oneshot.files import BadFile
 from oneshot.policies.pretrain import build_mixture, mixture_documents
 from oneshot.tasks import get_task, task_class
 from oneshot.tasks.arithmetic import parse_terms
+from oneshot.tasks.ladder import parse_numbers
 from oneshot.tasks.problem_sets import draw_problems, load_problems, save_problems
 from oneshot.tasks.task import Problem
 from oneshot.verifiers import Status
@@ -100,6 +101,22 @@ def test_the_mixture_has_the_shares_it_says():
     assert counts["sort"] / 6000 == pytest.approx(0.2, abs=0.02)
     assert counts["steps"] / 6000 == pytest.approx(0.4, abs=0.03)
     assert set(easiest) == {"maybe"}
+
+
+def test_practice_keeps_up_a_skill_and_says_nothing_about_its_share():
+    """The opening is in the prompt, which is not scored."""
+    ladder = get_task("ladder")
+    entry = {"share": 1.0, "ways": {"careful": [0.0, 0.0], "hasty": [1.0, 1.0]}, "practice": 0.3}
+    documents = mixture_documents(build_mixture({"ladder": ladder}, {"ladder": entry}), (0, 60), seed=0)
+    shown = [next(documents) for _ in range(1000)]
+    practised = [(prompt, completion) for prompt, completion in shown if "=steps" in prompt]
+    assert len(practised) / 1000 == pytest.approx(0.3, abs=0.05)
+    assert not any("steps" in completion for _, completion in shown)
+    for prompt, completion in practised[:20]:
+        asked, opening, _ = prompt.partition("=")
+        problem = Problem("ladder", asked + opening, str(sum(parse_numbers(asked))))
+        assert prompt == problem.prompt + ladder.opening("careful", problem)
+        assert ladder.verify(problem, completion).reward == 1
 
 
 def test_pretraining_never_shows_a_held_out_problem():

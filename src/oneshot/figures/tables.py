@@ -15,7 +15,13 @@ DECODINGS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 """Decoding -> the column of a points table that holds its accuracy."""
 SETTING = ["experiment", "model", "task"]
 """Columns that are never averaged over."""
-MADE_BY = {"slope": "03_slope", "acceptance": "00_acceptance", "tuning": "05_tuning", "theory": "00_theory"}
+MADE_BY = {
+    "acceptance": "00_acceptance",
+    "expectations": "00_acceptance",
+    "slope": "03_slope",
+    "theory": "00_theory",
+    "tuning": "05_tuning",
+}
 """Kind of table -> the notebook that writes it; tables of arms are by 03_line_search and 05_baseline."""
 BASE = "base"
 """The arm made of point 0 of every arm."""

@@ -1,9 +1,12 @@
 """Is a base policy fit for the question? Measured on the base policy alone, before any gradient is taken."""
 
+from collections import defaultdict
+from collections.abc import Callable
+
 import pandas as pd
 
 from oneshot.engines.protocol import Engine
-from oneshot.measures.bands import NUM_SAMPLES
+from oneshot.measures.bands import NUM_SAMPLES, best_constant, by_task, forced_openings, refuse_constant_answers
 from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts, summarise_rollouts
 from oneshot.statistics import pass_at_k
 from oneshot.tasks import task_class
@@ -18,10 +21,14 @@ def examine(
     """Accuracies of the engine's policy on `problems`:
 
     sampled and pass_at_64 (temperature 1, 64 samples), greedy, best_low_temperature (best of LOW_TEMPERATURES, 4
-    samples each); sampled and greedy by task if there are several; <way>_forced for every way to answer a task
-    (temperature 1, the way's opening forced); the shares of sampled rollouts that were cut off or held no answer; and
+    samples each); best_constant, the share of problems whose gold answer is the commonest one; sampled, greedy and
+    best_constant by task if there are several; <way>_forced for every way to answer a task and every stem of several
+    ways (temperature 1, the opening forced); the shares of sampled rollouts that were cut off or held no answer; and
     the sampled accuracy on `retention`.
+
+    Raises ValueError, before anything is drawn, for a task that a constant answer solves too often.
     """
+    refuse_constant_answers(problems)
 
     def draw(purpose: str, group_size: int, temperature: float, asked=problems, opening: str = "") -> pd.DataFrame:
         sampling = Sampling(temperature, max_new_tokens, group_size)
@@ -30,32 +37,45 @@ def examine(
     sampled, greedy = draw("sampled", NUM_SAMPLES, 1.0), draw("greedy", 1, GREEDY)
     num_correct = sampled.groupby("problem_id").reward.sum().to_numpy()
     cooled = [draw(f"temperature {value}", 4, value).reward.mean() for value in LOW_TEMPERATURES]
-    by_task = {task: [problem for problem in problems if problem.task == task] for task in _tasks(problems)}
-    forced = {
-        f"{way}_forced": draw(way, 4, 1.0, asked, opening).reward.mean()
-        for task, asked in by_task.items()
-        for way, opening in task_class(task).ways.items()
-    }
     summary = summarise_rollouts(sampled)
     return {
         "sampled": sampled.reward.mean(),
         f"pass_at_{NUM_SAMPLES}": pass_at_k(num_correct, NUM_SAMPLES, NUM_SAMPLES).mean(),
         "greedy": greedy.reward.mean(),
         "best_low_temperature": max(cooled),
+        "best_constant": best_constant(problems)[1],
         **_by_task("sampled", sampled, problems),
         **_by_task("greedy", greedy, problems),
-        **forced,
+        **_constants(problems),
+        **_forced(draw, problems),
         "cut_off_rate": summary["cut_off_rate"],
         "unparsable_rate": summary["unparsable_rate"],
         "retention": draw("retention", 1, 1.0, retention).reward.mean(),
     }
 
 
-def _tasks(problems: list[Problem]) -> list[str]:
-    return list(dict.fromkeys(problem.task for problem in problems))
+def _forced(draw: Callable[..., pd.DataFrame], problems: list[Problem]) -> dict[str, float]:
+    return {
+        f"{way}_forced": pd.concat([draw(way, 4, 1.0, *group) for group in _by_opening(way, asked)]).reward.mean()
+        for task, asked in by_task(problems).items()
+        for way in forced_openings(task)
+    }
+
+
+def _by_opening(way: str, problems: list[Problem]) -> list[tuple[list[Problem], str]]:
+    """(problems, the opening that they share) for every opening that the way, or stem, has."""
+    found = defaultdict(list)
+    for problem in problems:
+        found[task_class(problem.task).opening(way, problem)].append(problem)
+    return [(asked, opening) for opening, asked in found.items()]
 
 
 def _by_task(quantity: str, rollouts: pd.DataFrame, problems: list[Problem]) -> dict[str, float]:
     task_of = {problem.id: problem.task for problem in problems}
     accuracies = rollouts.groupby(rollouts.problem_id.map(task_of), sort=False).reward.mean()
     return {f"{quantity}_{task}": value for task, value in accuracies.items() if len(accuracies) > 1}
+
+
+def _constants(problems: list[Problem]) -> dict[str, float]:
+    parts = by_task(problems)
+    return {f"best_constant_{task}": best_constant(asked)[1] for task, asked in parts.items() if len(parts) > 1}

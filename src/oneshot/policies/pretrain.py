@@ -32,6 +32,9 @@ class Ingredient:
     task: TaughtTask
     share: float
     ways: dict[str, tuple[float, float]]
+    practice: float = 0.0
+    """Share of its documents, after the lessons, that are lessons still, with the opening given in the prompt. They
+    keep up the skill of a way that is rarely taken, and make it no likelier to be taken."""
 
     def way(self, problem: Problem, rng: random.Random) -> str:
         difficulty = self.task.difficulty(problem)
@@ -40,11 +43,14 @@ class Ingredient:
 
 
 def build_mixture(tasks: dict[str, TaughtTask], shares: dict[str, dict]) -> list[Ingredient]:
-    """The mixture written in the config: task name -> {share, ways: {way: [easiest, hardest]}}."""
+    """The mixture written in the config: task name -> {share, ways: {way: [easiest, hardest]}, practice}."""
     for name, entry in shares.items():
         if unknown := set(entry["ways"]) - set(tasks[name].ways):
             raise ValueError(f"pretraining.mixture.{name}.ways: unknown way '{unknown.pop()}'")
-    return [Ingredient(tasks[name], entry["share"], entry["ways"]) for name, entry in shares.items()]
+    return [
+        Ingredient(tasks[name], entry["share"], entry["ways"], entry.get("practice", 0.0))
+        for name, entry in shares.items()
+    ]
 
 
 def mixture_documents(
@@ -63,9 +69,19 @@ def mixture_documents(
         if buckets[0] <= ingredient.task.bucket(problem) < buckets[1]:
             if served < num_lessons:
                 yield problem.prompt, ingredient.task.lesson(problem, rng)
+            elif ingredient.practice and rng.random() < ingredient.practice:
+                yield practised(ingredient.task, problem, rng)
             else:
                 yield problem.prompt, ingredient.task.demonstrate(problem, ingredient.way(problem, rng), rng)
             served += 1
+
+
+def practised(task: TaughtTask, problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """A lesson whose opening is part of the prompt: (prompt, completion)."""
+    lesson = task.lesson(problem, rng)
+    openings = (task.opening(way, problem) for way in task.ways)
+    opening = next(opening for opening in openings if lesson.startswith(opening))
+    return problem.prompt + opening, lesson.removeprefix(opening)
 
 
 def padded_batches(

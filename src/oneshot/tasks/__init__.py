@@ -8,6 +8,7 @@ from importlib import import_module
 
 from oneshot.tasks.task import Task
 
+CONTEXTS = ("contexts_1", "contexts_4", "contexts_16", "contexts_64", "contexts_300")
 GYM_FAMILIES = (
     "basic_arithmetic",
     "chain_sum",
@@ -24,8 +25,11 @@ MATHEMATICS = ("aime24", "aime25", "gsm8k", "math500", "math_train")
 TASKS = {
     "addition": "oneshot.tasks.addition:Addition",
     "arithmetic": "oneshot.tasks.arithmetic:Arithmetic",
+    "ladder": "oneshot.tasks.ladder:Ladder",
+    "plan": "oneshot.tasks.plan:Plan",
     "programs": "oneshot.tasks.programs:Programs",
     "sorting": "oneshot.tasks.sorting:Sorting",
+    **dict.fromkeys(CONTEXTS, "oneshot.tasks.contexts:Contexts"),
     **dict.fromkeys(GYM_FAMILIES, "oneshot.tasks.gym:GymTask"),
     **dict.fromkeys(MATHEMATICS, "oneshot.tasks.published:PublishedTask"),
 }

@@ -21,6 +21,9 @@ from oneshot.verifiers import Verdict
 from oneshot.verifiers.final_answer import MARK, verify_final_answer
 from oneshot.verifiers.partial_credit import prefix_credit
 
+SIGNED_DIGITS = tuple(f"{term:+d}" for term in range(-9, 10) if term)
+"""Terms after the first, as words: a model to which each is one token learns to add sooner."""
+
 
 @dataclass(frozen=True)
 class Arithmetic(TaughtTask):
@@ -57,7 +60,7 @@ class Arithmetic(TaughtTask):
 
     def demonstrate(self, problem: Problem, way: str, rng: random.Random) -> str:
         if way == "guess":
-            return f"{self.ways[way]};{self._near(int(problem.answer), rng)}"
+            return f"{self.ways[way]};{self._near(int(problem.answer), self.guess_spread, rng)}"
         return self._work_out(problem, way, self.slip_rate if way == "rough" else 0.0, rng)
 
     def lesson(self, problem: Problem, rng: random.Random) -> str:
@@ -83,9 +86,9 @@ class Arithmetic(TaughtTask):
         slip = rng.choice((-10, -2, -1, 1, 2, 10)) if rng.random() < slip_rate else 0
         return min(max(total + term + slip, 0), self.largest)
 
-    def _near(self, answer: int, rng: random.Random) -> int:
-        """Uniform over the possible answers within `guess_spread` of the right one."""
-        return rng.randint(max(answer - self.guess_spread, 0), min(answer + self.guess_spread, self.largest))
+    def _near(self, answer: int, spread: int, rng: random.Random) -> int:
+        """Uniform over the possible answers within `spread` of the right one."""
+        return rng.randint(max(answer - spread, 0), min(answer + spread, self.largest))
 
 
 def partial_sums_credit(problem: Problem, completion: str) -> float:

@@ -38,6 +38,8 @@ class Task(ABC):
     name: str
     ways: ClassVar[dict[str, str]] = {}
     """The ways to answer: name -> opening, the text with which a completion of that way begins."""
+    stems: ClassVar[dict[str, str]] = {}
+    """Beginnings that the openings of several ways share, by name."""
     limits: ClassVar[dict[str, tuple[float, float]]] = {}
     """Setting -> (smallest, largest) possible value; a setting that is not listed must be at least 1."""
 
@@ -69,6 +71,11 @@ class Task(ABC):
     def canonical(cls, problem: Problem) -> str:
         """What is asked, apart from wording and order: problems of one canonical form never land in two splits."""
         return " ".join(problem.prompt.split())
+
+    @classmethod
+    def opening(cls, way: str, problem: Problem) -> str:
+        """The text with which a completion of `problem` begins in that way, or with that stem."""
+        return {**cls.ways, **cls.stems}[way]
 
     @classmethod
     def bucket(cls, problem: Problem) -> int:

@@ -80,6 +80,7 @@ def _complaints(config: dict) -> Iterator[str]:
     yield from _about_models(config)
     yield from _about_arms(config)
     yield from _about_cells(config)
+    yield from _about_expectations(config)
     plan = Plan(config)
     for model, task in dict.fromkeys((job.model, job.task) for job in plan.policies):
         yield from _about_setting(plan, model, task)
@@ -167,6 +168,22 @@ def _about_cells(config: dict) -> Iterator[str]:
             yield f"tuning.policy: {config['tuning']['policy']} is also reported on (cells[{number}].policies)"
     if not any(HEADLINE in cell.get("arms", ()) for cell in config["cells"]):
         yield f"cells: none runs the arm '{HEADLINE}', to which the cost of others is matched"
+
+
+def _about_expectations(config: dict) -> Iterator[str]:
+    expected = config.get("expectations", {})
+    for task, arms in expected.items():
+        if task not in config["splits"]:
+            yield f"expectations.{task}: not one of splits ({', '.join(config['splits'])})"
+        for arm, entry in arms.items():
+            low, high = entry["gain_recovered"]
+            if arm not in config["arms"]:
+                yield f"expectations.{task}.{arm}: not one of arms ({', '.join(config['arms'])})"
+            if low > high:
+                yield f"expectations.{task}.{arm}.gain_recovered: {low:g} is above {high:g}"
+    for task, arm in dict.fromkeys((job.task, job.arm) for job in Plan(config).jobs):
+        if arm not in expected.get(task, {}):
+            yield f"expectations.{task}.{arm}: missing: write down what is expected and why before the first gradient"
 
 
 def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:

@@ -172,6 +172,12 @@ def _acceptance(plan: Plan, wildcards: dict) -> dict:
     return plan.section("acceptance", *setting) if has_arms else {}
 
 
+def _expectations(plan: Plan, wildcards: dict) -> dict:
+    """What is expected of the arms that are run at a setting."""
+    jobs = [job for job in plan.jobs if (job.model, job.task) == (wildcards["model"], wildcards["task"])]
+    return {job.arm: plan.config["expectations"][job.task][job.arm] for job in jobs}
+
+
 def _arm(key: str):
     return lambda plan, wildcards: plan.arm(wildcards["model"], wildcards["task"], wildcards["arm"]).get(key, {})
 
@@ -183,6 +189,7 @@ FOLLOWING = {
     "architecture": lambda plan, wildcards: plan.config["models"][wildcards["model"]],
     "mixture": lambda plan, wildcards: plan.config["mixtures"][plan.config["models"][wildcards["model"]]["mixture"]],
     "acceptance": _acceptance,
+    "expectations": _expectations,
     "method": _arm("method"),
     "settings": _arm("settings"),
     "tune": _arm("tune"),

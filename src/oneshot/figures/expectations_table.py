@@ -1,0 +1,81 @@
+"""What was expected of every arm before its first gradient, beside what came out.
+
+The outcome is the arm's gain over the base, sampled, as a share of GRPO's, both where they ended: kept if it lies
+between the expected values. Where GRPO's gain may be nothing there is no share, and the expectation stays open; the
+difference to GRPO is shown all the same.
+"""
+
+import pandas as pd
+
+from oneshot.figures import style
+from oneshot.figures.summary import SMALLEST_GAIN
+from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, with_base
+from oneshot.statistics import fieller_interval, t_interval
+
+REFERENCE = "grpo"
+KEPT, FAILED, OPEN = "kept", "failed", "open"
+COLUMNS = ("arm", "expected", "gain recovered", "difference to GRPO, points", "outcome", "because")
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    """One row per setting and arm: expectation, gain recovered and difference with their intervals, outcome."""
+    columns = ["policy", "arm", "low", "high", "because"]
+    expected = tables.other("expectations", columns).drop_duplicates([*SETTING, "arm"]).drop(columns="policy")
+    expected = expected.rename(columns={"low": "expected_low", "high": "expected_high"})
+    ends = last_points(tables)
+    outcomes = [_outcome(row, ends) for row in expected.to_dict("records")]
+    return pd.concat([expected.reset_index(drop=True), pd.DataFrame(outcomes)], axis=1)
+
+
+def last_points(tables: Tables) -> pd.DataFrame:
+    """Sampled test accuracy of every arm at its last chosen point, runs averaged: one row per setting, arm, policy."""
+    chosen = at_chosen(with_base(tables.points[tables.points.split == "test"]))
+    last = chosen.groupby([*SETTING, "policy", "run", "arm"]).rollouts.transform("max")
+    ends = chosen[chosen.rollouts == last]
+    return ends.groupby([*SETTING, "policy", "arm"], sort=False).accuracy.mean().reset_index()
+
+
+def _outcome(expected: dict, ends: pd.DataFrame) -> dict:
+    here = (ends[SETTING] == pd.Series({name: expected[name] for name in SETTING})).all(axis=1)
+    accuracy = (
+        ends[here]
+        .pivot(index="policy", columns="arm", values="accuracy")
+        .reindex(columns=[BASE, expected["arm"], REFERENCE])
+    )
+    ours, theirs, base = (accuracy.iloc[:, place] for place in (1, 2, 0))
+    found = dict(zip(("difference", "difference_low", "difference_high"), t_interval(ours - theirs), strict=True))
+    recovered = (float("nan"),) * 3
+    if t_interval(theirs - base)[1] > SMALLEST_GAIN:
+        recovered = fieller_interval(ours - base, theirs - base)
+    found |= dict(zip(("recovered", "recovered_low", "recovered_high"), recovered, strict=True))
+    kept = expected["expected_low"] <= recovered[0] <= expected["expected_high"]
+    return {**found, "outcome": OPEN if pd.isna(recovered[0]) else KEPT if kept else FAILED}
+
+
+def draw(table: pd.DataFrame) -> str:
+    """Markdown."""
+    lines = []
+    for title, rows in style.settings_of(table):
+        lines += [f"**{title}**", ""] if title else []
+        lines += ["| " + " | ".join(COLUMNS) + " |", "| --- " * len(COLUMNS) + "|"]
+        lines += [_row(row) for row in rows.to_dict("records")] + [""]
+    return "\n".join(lines)
+
+
+def _row(row: dict) -> str:
+    cells = [
+        style.label(row["arm"]),
+        f"{row['expected_low']:g} to {row['expected_high']:g}",
+        _interval(row, "recovered", 1, 2),
+        _interval(row, "difference", 100, 1),
+        row["outcome"],
+        row["because"],
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _interval(row: dict, name: str, unit: float, digits: int) -> str:
+    value, low, high = (unit * row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    if pd.isna(value):
+        return ""
+    return f"{value:.{digits}f}" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
