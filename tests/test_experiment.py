@@ -117,12 +117,12 @@ def test_a_missing_key_is_named():
 def test_cells_are_products_and_nothing_is_run_twice():
     plan = Plan(load("laptop"))
     assert plan.jobs[0] == Job("main", "arithmetic", 1, 0, "one_shot")
-    assert len(plan.jobs) == len(set(plan.jobs)) == 2 * (5 + 1)
+    assert len(plan.jobs) == len(set(plan.jobs)) == 9 * 5 + 3 * 4 + 1
     assert Job("main", "arithmetic", 1, 1, "grpo") in plan.jobs
     assert {job.model for job in plan.policies} == {"main", "small", "wide", "large"}
-    assert [(job.policy, job.arm) for job in plan.tuned] == [(0, "grpo")]
+    assert [(job.policy, job.arm) for job in plan.tuned] == [(0, "one_batch"), (0, "grpo")]
     doubled = changed("cells.1.runs", [0])
-    assert len(Plan(doubled).jobs) == 2 * 5
+    assert len(Plan(doubled).jobs) == 9 * 5 + 1
 
 
 def test_an_override_is_about_its_settings_alone():
