@@ -14,7 +14,8 @@ from oneshot.policies.models import Policy, fingerprint
 from oneshot.steps import line_search
 from oneshot.steps.collapse import flag_collapse
 from oneshot.steps.line_search import base_step, best_multiple, effective_move, measure_curvature, moved
-from oneshot.vectors import inner
+from oneshot.steps.scale import scale_table
+from oneshot.vectors import cosine, inner
 
 GRID = [0.5, 1.0, 2.0, 5.0, 10.0]
 
@@ -181,3 +182,27 @@ def test_what_bfloat16_leaves_of_a_step():
     got, meant = np.array([0, 0.0234375, 2.0**-7, 0.001]), np.array([0.001, 0.02, 2.0**-7, 0.001])
     assert rounded["move_cosine"] == pytest.approx(got @ meant / np.sqrt((got @ got) * (meant @ meant)), rel=1e-4)
     assert effective_move(model, {"weight": torch.full((1, 4), 1e-45)}, 0.5)["moved_share"] == 0
+
+
+def test_the_rows_of_a_landscape_keep_why_each_point_is_there(policy):
+    direction = random_direction(policy)
+    told = {"origin": "grid", "predicted_kl_nats": 0.2, "collapsed": False, "accuracy": 0.5}
+    landscape = pd.DataFrame([{"multiple": multiple, **told} for multiple in (0.0, 2.0)])
+    base, row = line_search.step_rows(landscape, policy.model, direction, 0.25)
+    assert row == {
+        "point": 2.0,
+        "alpha": 0.5,
+        **{key: told[key] for key in ("origin", "predicted_kl_nats", "collapsed")},
+        **effective_move(policy.model, direction, 0.5),
+    }
+    assert base["alpha"] == base["moved_share"] == 0
+
+
+def test_the_scale_table_leaves_out_what_is_not_finite(policy, rollouts, weights):
+    quantities = ["alpha_base", "curvature", "gradient_norm", "half_cosine", "probe_flops"]
+    ends = ["sampler_gap_max", "sampler_gap_mean", "parameters"]
+    gradient = differentiate(policy, rollouts, weights, num_blocks=2, temperature=0.9)
+    few = scale_table(gradient, 0.5, 2.0, 100.0).set_index("quantity").value
+    assert [name for name in few.index if name != "noise_scale"] == [*quantities, *ends]
+    assert few["half_cosine"] == cosine(gradient.mean([0]), gradient.mean([1]))
+    assert few["parameters"] == policy.num_parameters

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from oneshot.files import BadFile, read_csv, write_csv
+from oneshot.files import BadFile, read_csv, resolve, write_csv
 
 IDENTITY = ["experiment", "model", "task", "policy", "run", "arm"]
 """Columns that say which run of which arm a row belongs to. `policy` and `run` are seeds."""
@@ -56,13 +56,13 @@ class ArmTables:
         frame = pd.concat(rows, ignore_index=True) if table == "by_problem" and rows else pd.DataFrame(rows)
         return frame if len(frame.columns) else pd.DataFrame(columns=TABLES[table])
 
-    def write(self, identity: dict, out: dict[str, Path]) -> None:
-        """Write each table to `out[table]`, with the identity columns first."""
+    def write(self, identity: dict, out: dict[str, str]) -> None:
+        """Write each table to `out[table]`, a path of a notebook parameter, with the identity columns first."""
         for table in TABLES:
             frame = self.frame(table)
             for place, column in enumerate(IDENTITY):
                 frame.insert(place, column, identity[column])
-            write_csv(frame, out[table])
+            write_csv(frame, resolve(out[table]))
 
 
 def read_table(paths: Iterable[str | Path], table: str) -> pd.DataFrame:
@@ -86,6 +86,12 @@ def with_identity(frame: pd.DataFrame, identity: dict) -> pd.DataFrame:
     """The table with the identity columns first."""
     head = {column: identity[column] for column in IDENTITY if column in identity}
     return pd.concat([pd.DataFrame(head, index=frame.index), frame], axis=1)
+
+
+def write_tables(tables: dict[str, pd.DataFrame | list[dict]], identity: dict, out: dict[str, str]) -> None:
+    """Write each table to `out[name]`, a path of a notebook parameter, with the identity columns first."""
+    for name, rows in tables.items():
+        write_csv(with_identity(pd.DataFrame(rows), identity), resolve(out[name]))
 
 
 def run_key(identity: dict) -> str:

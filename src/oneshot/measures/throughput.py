@@ -41,3 +41,10 @@ def useful_flops(policy: Policy, rollouts: pd.DataFrame) -> tuple[float, int]:
     matrices = sum(parameter.numel() for parameter in policy.model.model.layers.parameters() if parameter.dim() == 2)
     head = policy.model.lm_head.weight.numel()
     return 6.0 * (matrices * fed + head * predicted), int(fed)
+
+
+def utilisation(policy: Policy, rollouts: pd.DataFrame, seconds: float) -> dict[str, float]:
+    """Tokens, seconds and both rates of one forward and backward pass: columns of a timings table."""
+    flops, tokens = useful_flops(policy, rollouts)
+    rates = {"gflops": flops / seconds / 1e9, "sgemm_gflops": measure_sgemm(policy.model.device)}
+    return {"tokens": tokens, "seconds": seconds, **rates}

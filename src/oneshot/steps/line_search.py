@@ -124,6 +124,19 @@ def search(
     return pd.DataFrame([{"multiple": multiple, **rows[multiple]} for multiple in sorted(rows)])
 
 
+def step_rows(landscape: pd.DataFrame, model: Module, direction: Vector, alpha_base: float) -> list[dict]:
+    """The table `steps` of a searched arm: of each multiple its α, its origin and what rounding leaves of the move.
+
+    `landscape` also has the columns `predicted_kl_nats` and `collapsed`; the model is at θ0.
+    """
+    rows = []
+    for row in landscape.to_dict("records"):
+        alpha = row["multiple"] * alpha_base
+        kept = {key: row[key] for key in ("origin", "predicted_kl_nats", "collapsed")}
+        rows.append({"point": row["multiple"], "alpha": alpha, **kept, **effective_move(model, direction, alpha)})
+    return rows
+
+
 def best_multiple(rows: dict[float, dict]) -> float:
     """The most accurate multiple. Ties go to the smallest, which moves the policy least."""
     return min(rows, key=lambda multiple: (-rows[multiple]["accuracy"], multiple))

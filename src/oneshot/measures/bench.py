@@ -1,0 +1,35 @@
+"""The bench: what a notebook opens before it measures or moves a policy. Paths are those of notebook parameters."""
+
+import pandas as pd
+
+from oneshot.engines import trainer_device
+from oneshot.files import read_csv, require
+from oneshot.measures.evaluate import Examination, examinations
+from oneshot.policies.models import Policy, load_policy
+from oneshot.rollouts import load_batch
+from oneshot.sampling import Sampling
+from oneshot.tasks.problem_sets import load_problems
+
+
+def open_policies(path: str, engine: str) -> tuple[Policy, Policy]:
+    """(policy, base): one to move and one that stays at θ0, both on the device that goes with that engine."""
+    device, folder = trainer_device(engine), require(path, "00_pretrain").parent
+    return load_policy(folder, device), load_policy(folder, device)
+
+
+def open_batch(paths: list[str]) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """(rollouts, metadata) of the one batch from all its shards; (None, {}) without paths."""
+    return load_batch([require(path, "01_sample") for path in paths]) if paths else (None, {})
+
+
+def open_examinations(
+    paths: dict[str, str], run: str, sampling: Sampling, evaluation: dict[str, int]
+) -> dict[str, Examination]:
+    """Split -> the examination on the problems in its file, with `evaluation["samples"]` samples per problem."""
+    sets = {split: load_problems(require(path, "00_problems")) for split, path in paths.items()}
+    return examinations(sets, run, sampling, evaluation["samples"])
+
+
+def seconds_in(paths: list[str], notebook: str) -> float:
+    """Seconds in these timings tables together; `notebook` is the one that writes the last of them."""
+    return pd.concat([read_csv(require(path, notebook), ["seconds"]).seconds for path in paths]).sum()

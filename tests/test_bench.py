@@ -1,0 +1,84 @@
+"""What notebooks open and write in one call."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+
+from oneshot.arms import write_tables
+from oneshot.engines.torch import TorchEngine
+from oneshot.files import MissingInput, write_csv
+from oneshot.measures.bench import open_batch, open_examinations, open_policies, seconds_in
+from oneshot.measures.throughput import utilisation
+from oneshot.policies.models import Policy, fingerprint, save_policy
+from oneshot.rollouts import save_rollouts
+from oneshot.sampling import Sampling
+from oneshot.tasks.problem_sets import save_problems
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_policy_can_move_and_the_base_stays(policy, project):
+    save_policy(policy, project / "policy", {})
+    moving, base = open_policies("policy/model.safetensors", "torch")
+    with torch.no_grad():
+        next(moving.model.parameters()).add_(1)
+    assert fingerprint(base.model) == fingerprint(policy.model) != fingerprint(moving.model)
+
+
+def test_what_is_missing_names_its_notebook():
+    for call, notebook in (
+        (lambda: open_policies("policy/model.safetensors", "torch"), "00_pretrain"),
+        (lambda: open_batch(["rollouts.parquet"]), "01_sample"),
+        (lambda: open_examinations({"test": "test.jsonl"}, "run", Sampling(1.0, 6), {"samples": 2}), "00_problems"),
+        (lambda: seconds_in(["timings.csv"], "02_gradient"), "02_gradient"),
+    ):
+        with pytest.raises(MissingInput, match=notebook):
+            call()
+
+
+def test_shards_make_one_batch_and_no_shards_make_none(rollouts, project):
+    for shard in (0, 1):
+        save_rollouts(rollouts[24 * shard : 24 * (shard + 1)], project / f"shard{shard}.parquet", {"shard": str(shard)})
+    batch, origin = open_batch(["shard0.parquet", "shard1.parquet"])
+    assert len(batch) == len(rollouts)
+    assert batch.problem_id.tolist() == rollouts.problem_id.tolist()
+    assert origin == {"shard": "0"}
+    assert open_batch([]) == (None, {})
+
+
+def test_retention_is_asked_once_and_the_rest_as_often_as_is_said(policy, problems, project):
+    paths = {split: f"{split}.jsonl" for split in ("validation", "retention")}
+    for path in paths.values():
+        save_problems(problems, project / path)
+    exams = open_examinations(paths, "run", Sampling(0.9, 6, group_size=4), {"samples": 2})
+    assert {split: exam.num_rollouts for split, exam in exams.items()} == {"validation": 24, "retention": 12}
+    twin = TorchEngine(Policy(copy.deepcopy(policy.model), policy.tokenizer), num_slots=5)
+    drawn, again = (exams["validation"].draw(engine) for engine in (TorchEngine(policy), twin))
+    assert drawn.text.tolist() == again.text.tolist()
+
+
+def test_seconds_of_several_stages_add_up(project):
+    for name, seconds in {"sample": [1.0, 2.0], "gradient": [4.0]}.items():
+        write_csv(pd.DataFrame({"seconds": seconds}), project / f"{name}.csv")
+    assert seconds_in(["sample.csv", "gradient.csv"], "02_gradient") == 7
+
+
+def test_tables_say_whose_they_are(project):
+    identity, out = {"experiment": "toy", "run": 1}, {"scale": "a/scale.csv", "timings": "b/timings.csv"}
+    write_tables({"scale": pd.DataFrame({"value": [1.5, 2.5]}), "timings": [{"seconds": 3.0}]}, identity, out)
+    assert (project / "a/scale.csv").read_text() == "experiment,run,value\ntoy,1,1.5\ntoy,1,2.5\n"
+    assert (project / "b/timings.csv").read_text() == "experiment,run,seconds\ntoy,1,3\n"
+
+
+def test_utilisation_is_work_by_time(policy, rollouts):
+    slow, fast = (utilisation(policy, rollouts, seconds) for seconds in (2.0, 1.0))
+    assert list(slow) == ["tokens", "seconds", "gflops", "sgemm_gflops"]
+    assert fast["gflops"] == pytest.approx(2 * slow["gflops"])
+    assert fast["tokens"] == slow["tokens"] > 0
