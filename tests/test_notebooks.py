@@ -28,6 +28,10 @@ def sources(notebook, kind):
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
+def words(texts):
+    return sum(len(text.split()) for text in texts)
+
+
 def test_is_stripped(path, notebook):
     cells = notebook["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
@@ -47,11 +51,13 @@ def test_opens_with_its_question_and_its_parameters(path, notebook):
 
 
 def test_is_short_and_told_in_prose(path, notebook):
-    cells = sources(notebook, "code")
-    assert len(cells) <= 15
-    for cell in cells[1:]:
-        assert cell.count("\n") < 24, cell
-    assert len(sources(notebook, "markdown")) >= len(cells) / 2
+    _, *cells = sources(notebook, "code")
+    prose = sources(notebook, "markdown")
+    assert len(cells) < 15
+    for cell in cells:
+        assert cell.count("\n") < 12, cell
+    assert len(prose) >= (len(cells) + 1) / 2
+    assert words(prose) >= words(cells)
 
 
 def test_ends_on_what_was_learnt(path, notebook):
