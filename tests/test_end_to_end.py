@@ -95,6 +95,18 @@ def test_a_changed_key_is_seen_by_snakemake(finished):
         assert f"rule {rule}:" not in output, rule
 
 
+def test_an_expectation_re_runs_the_gate_and_no_arm(finished):
+    path = finished / "config/tiny.yaml"
+    original = path.read_text()
+    config = yaml.safe_load(original)
+    config["expectations"]["arithmetic"]["one_shot"]["because"] = "For another reason."
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    output = run(finished, "figures", "--dry-run")[1]
+    path.write_text(original)
+    assert "rule acceptance:" in output
+    assert not any(f"rule {name}:" in output for name in ("pretrain", "sample", "line_search", "baseline", "tuning"))
+
+
 def test_a_result_of_another_run_is_refused(finished):
     """The one-shot arm's table in the place of GRPO's: refused by name, and no figure is drawn from it."""
     path, other = (finished / ARMS / arm / "points.csv" for arm in ("grpo", "one_shot"))
