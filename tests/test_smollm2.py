@@ -22,7 +22,7 @@ def finished(tmp_path_factory):
     config["sampling"]["group_size"] = 8
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
     config["arms"]["grpo"]["settings"] |= {"steps": 8, "checkpoints": []}
-    config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5]}
+    config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5], "prompts_per_step": [2, 4]}
     config["tuning"] = {"max_extensions": 0}
     for split, count in {"train": 32, "validation": 24, "test": 24, "retention": 4}.items():
         config["splits"]["sums"][split]["problems"] = count

@@ -106,5 +106,7 @@ class Lab:
 
 def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:
     """The `count` problems of a step (steps count from 1). The set is repeated when it is used up."""
+    if count > len(problems):
+        raise ValueError(f"prompts_per_step: {count} are more than the {len(problems)} training problems")
     start = (step - 1) * count
     return [problems[(start + index) % len(problems)] for index in range(count)]
