@@ -29,7 +29,7 @@ STDIN = {
     "read_home": tries(
         "import os, sys\nassert any(not sys.base_prefix.startswith('/root/' + name) for name in os.listdir('/root'))"
     ),
-    "read_project": tries("import os; os.listdir('/work')"),
+    "read_project": tries(f"open({__file__!r}).read()"),
     "read_proc_self": tries("open('/proc/self/maps').read()"),
     "read_proc_parent": tries("import os; open(f'/proc/{os.getppid()}/environ').read()"),
     "read_own_descriptor_of_zygote": tries("import os; assert os.read(4, 1)"),

@@ -67,6 +67,16 @@ IMPOSSIBLE = [
     ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),
     ("line_search.probe_rollouts", 60_000, r"line_search\.probe_rollouts: more than the 50000"),
     ("tuning.policy", 1, r"tuning\.policy: 1 is also reported on \(cells\[0\]\.policies\)"),
+    (
+        "arms.grpo.tune.prompts_per_step",
+        [5, 8000],
+        r"arms\.grpo: prompts_per_step: 8000 are more than splits\.arithmetic\.t",
+    ),
+    (
+        "arms.one_shot_of_20.settings.rollouts",
+        25,
+        r"arms\.one_shot_of_20\.settings\.rollouts: 25 are not whole groups of 10",
+    ),
     ("cells.0.models", ["huge"], r"cells\[0\]\.models: 'huge' is not one of models"),
     ("cells.0.tasks", ["chess"], r"cells\[0\]\.tasks: 'chess' is not one of splits"),
     ("cells.0.arms", ["one_shot", "gropo"], r"cells\[0\]\.arms: 'gropo' is not one of arms"),

@@ -135,19 +135,6 @@ def test_a_bad_setting_is_refused(name, settings, message):
         get_task(name, **settings)
 
 
-@pytest.mark.parametrize(
-    ("name", "same", "other"),
-    [
-        ("contexts_16", ("47+8-5=", "47-5+8="), "47+8+5="),
-        ("plan", ("47+8-5=", "8-5+47="), "47+8+5="),
-        ("ladder", ("47a8b5=", "8a5b47="), "47a8b6="),
-    ],
-)
-def test_order_does_not_decide_the_split(name, same, other):
-    task, [one, two, third] = task_class(name), [Problem(name, prompt, "") for prompt in (*same, other)]
-    assert task.bucket(one) == task.bucket(two) != task.bucket(third)
-
-
 def test_at_first_a_plan_is_worth_less_than_none_though_its_steps_are_best():
     """V(plan) < V(about) < V(plan, steps), by the shares of the mixture and how often each way is right."""
     task, asked = organism("plan"), problems("plan", 3000)

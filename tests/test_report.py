@@ -62,7 +62,10 @@ def one_shot(index):
     best = {"rollouts": 1000, "gradient_steps": 1, "search_rounds": 5, "flops": 1e9, "sampling_phases": 1}
     tables.points.append(point(2, "test", ONE_SHOT[index], chosen=True, **best))
     tables.by_problem = [by_problem(0, BASE[index], 0), by_problem(2, ONE_SHOT[index], 0)]
-    tables.timings = [{"point": 0, "seconds": 0.0}, {"point": 2, "seconds": 12.0}]
+    tables.timings = [
+        {"point": 0, "chosen": False, "seconds": 0.0},
+        {"point": 2, "chosen": True, "seconds": 12.0},
+    ]
     tables.quantity("noise_scale", 8.0 + index, "rollouts")
     return tables
 
@@ -74,7 +77,7 @@ def grpo(index):
         for split in ("validation", "test"):
             spent = {"rollouts": 50 * step, "gradient_steps": step, "sampling_phases": step, "flops": 1e7 * step}
             tables.points.append(point(step, split, accuracy, chosen=step >= 10, **spent))
-        tables.timings.append({"point": step, "seconds": 2.0 * step})
+        tables.timings.append({"point": step, "chosen": step >= 10, "seconds": 2.0 * step})
         tables.steps.append({"point": step, "accuracy": accuracy})
     tables.by_problem = [by_problem(0, BASE[index], 1), by_problem(20, GRPO[index], 1)]
     tables.quantity("parameters", 10, "parameters")
@@ -172,6 +175,26 @@ def test_retention_is_compared_at_equal_accuracy(tables):
     row = summary.matched_retention(tables).iloc[0]
     assert (row.arm, row.against, row.policies) == ("grpo", "one_shot", 3)
     assert row.value == pytest.approx(1.3 - np.mean(GRPO))
+
+
+def test_an_arm_whose_search_keeps_the_base_is_an_arm_still(tmp_path):
+    """It is measured again at point 0, chosen: not the base, and not twice."""
+    paths = write_all(tmp_path)
+    for path in [path for path in paths if path.parent.name == "one_shot"]:
+        frame = pd.read_csv(path)
+        if path.stem in ("points", "by_problem", "timings"):
+            frame.loc[frame.point == 2, "point"] = 0
+        if path.stem == "points":
+            stays = frame.chosen.astype(bool)
+            frame.loc[stays, "accuracy"] = frame.accuracy[(frame.point == 0) & (frame.split == "test")].iloc[0]
+        write_csv(frame, path)
+    tables = Tables(paths)
+    rows = central_table.frame(tables).set_index(["arm", "decoding"])
+    assert (rows.accuracy["one_shot", "sampled"], rows.gain["one_shot", "sampled"]) == (pytest.approx(0.3), 0)
+    assert (rows.rollouts["one_shot", "sampled"], rows.seconds["one_shot", "sampled"]) == (1000, 12)
+    assert (rows.rollouts["base", "sampled"], rows.seconds["base", "sampled"]) == (0, 0)
+    assert len(central.frame(tables).query("arm == 'one_shot'")) == 3 * 2
+    assert set(summary.within_policies(tables).against) == {"base", "grpo"}
 
 
 def test_runs_of_one_policy_differ_by_sampling_alone(tmp_path):

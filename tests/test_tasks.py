@@ -32,6 +32,9 @@ def test_splits_are_disjoint_whatever_the_seeds():
     ("name", "same", "other"),
     [
         ("arithmetic", ("47+8-5=", "8-5+47="), "47+8+5="),
+        ("contexts_16", ("47+8-5=", "47-5+8="), "47+8+5="),
+        ("plan", ("47+8-5=", "8-5+47="), "47+8+5="),
+        ("ladder", ("47a8b5=", "8a5b47="), "47a8b6="),
         ("sorting", ("sort:dacb=", "sort:abcd="), "sort:abce="),
         ("programs", ("3142>21 2>5 40>1:", "2>5 40>1 3142>21:"), "3142>21 2>5 40>2:"),
     ],

@@ -31,7 +31,7 @@ TABLES = {
     "by_problem": ["point", "problem_id", "asked", "correct", "samples", "greedy_correct"],
     "steps": ["point"],
     "quantities": ["quantity", "value", "unit"],
-    "timings": ["point", "seconds"],
+    "timings": ["point", "chosen", "seconds"],
 }
 """Table -> the columns that every method must write after the identity."""
 NUMBERS = {"points": [*MEASURED, *COSTS], "quantities": ["value"], "timings": ["seconds"]}

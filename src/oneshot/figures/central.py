@@ -15,7 +15,7 @@ AXES = {"rollouts": "rollouts drawn", "seconds": "seconds on one core"}
 
 def frame(tables: Tables) -> pd.DataFrame:
     points = tables.points[tables.points.split == "test"]
-    points = points.merge(tables.of_arms("timings"), on=[*IDENTITY, "point"])
+    points = tables.timed(points)
     kept = [*IDENTITY, "point", "chosen", *AXES, "tokens", "flops", "gradient_steps", "decoding", "accuracy"]
     return by_decoding(with_base(points))[kept]
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from oneshot.arms import COSTS, IDENTITY
+from oneshot.arms import COSTS
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
 
@@ -13,7 +13,7 @@ PLAIN = ("rollouts", "tokens", "gradient_steps", "sampling_phases", "search_roun
 def frame(tables: Tables) -> pd.DataFrame:
     """One row per setting, arm, chosen point and decoding."""
     points = tables.points[tables.points.split == "test"]
-    points = by_decoding(at_chosen(with_base(points.merge(tables.of_arms("timings"), on=[*IDENTITY, "point"]))))
+    points = by_decoding(at_chosen(with_base(tables.timed(points))))
     base = points[points.arm == BASE].groupby([*SETTING, "policy", "decoding"]).accuracy.mean().rename("base")
     points = points.join(base, on=base.index.names)
     points["gain"] = points.accuracy - points.base

@@ -8,11 +8,9 @@ difference to GRPO is shown all the same.
 import pandas as pd
 
 from oneshot.figures import style
-from oneshot.figures.summary import SMALLEST_GAIN
-from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, with_base
-from oneshot.statistics import fieller_interval, t_interval
+from oneshot.figures.tables import BASE, RIVAL, SETTING, Tables, at_last, gain_recovered, with_base
+from oneshot.statistics import t_interval
 
-REFERENCE = "grpo"
 KEPT, FAILED, OPEN = "kept", "failed", "open"
 COLUMNS = ("arm", "expected", "gain recovered", "difference to GRPO, points", "outcome", "because")
 
@@ -22,31 +20,17 @@ def frame(tables: Tables) -> pd.DataFrame:
     columns = ["policy", "arm", "low", "high", "because"]
     expected = tables.other("expectations", columns).drop_duplicates([*SETTING, "arm"]).drop(columns="policy")
     expected = expected.rename(columns={"low": "expected_low", "high": "expected_high"})
-    ends = last_points(tables)
+    ends = at_last(with_base(tables.points[tables.points.split == "test"]))
     outcomes = [_outcome(row, ends) for row in expected.to_dict("records")]
     return pd.concat([expected.reset_index(drop=True), pd.DataFrame(outcomes)], axis=1)
 
 
-def last_points(tables: Tables) -> pd.DataFrame:
-    """Sampled test accuracy of every arm at its last chosen point, runs averaged: one row per setting, arm, policy."""
-    chosen = at_chosen(with_base(tables.points[tables.points.split == "test"]))
-    last = chosen.groupby([*SETTING, "policy", "run", "arm"]).rollouts.transform("max")
-    ends = chosen[chosen.rollouts == last]
-    return ends.groupby([*SETTING, "policy", "arm"], sort=False).accuracy.mean().reset_index()
-
-
 def _outcome(expected: dict, ends: pd.DataFrame) -> dict:
     here = (ends[SETTING] == pd.Series({name: expected[name] for name in SETTING})).all(axis=1)
-    accuracy = (
-        ends[here]
-        .pivot(index="policy", columns="arm", values="accuracy")
-        .reindex(columns=[BASE, expected["arm"], REFERENCE])
-    )
-    ours, theirs, base = (accuracy.iloc[:, place] for place in (1, 2, 0))
+    by_arm = ends[here].groupby(["policy", "arm"]).accuracy.mean().unstack("arm")
+    ours, theirs, base = by_arm.reindex(columns=[expected["arm"], RIVAL, BASE]).T.to_numpy()
+    recovered = gain_recovered(*(pd.Series(values) for values in (ours, theirs, base)))
     found = dict(zip(("difference", "difference_low", "difference_high"), t_interval(ours - theirs), strict=True))
-    recovered = (float("nan"),) * 3
-    if t_interval(theirs - base)[1] > SMALLEST_GAIN:
-        recovered = fieller_interval(ours - base, theirs - base)
     found |= dict(zip(("recovered", "recovered_low", "recovered_high"), recovered, strict=True))
     kept = expected["expected_low"] <= recovered[0] <= expected["expected_high"]
     return {**found, "outcome": OPEN if pd.isna(recovered[0]) else KEPT if kept else FAILED}

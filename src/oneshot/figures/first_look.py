@@ -1,16 +1,24 @@
 """Every setting in a row: what its base policy is like, and how far each arm gets.
 
 An arm's cell holds its sampled test accuracy in %, then its greedy one, then the share of the rival's sampled gain that
-it recovers, where that gain is clearly positive.
+it recovers, where that gain is clearly positive over policies.
 """
 
-import numpy as np
 import pandas as pd
 
 from oneshot.figures import style
-from oneshot.figures.summary import HEADLINE, RIVAL, SMALLEST_GAIN
-from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, over_policies, with_base
-from oneshot.statistics import fieller_interval, t_interval
+from oneshot.figures.tables import (
+    BASE,
+    DECODINGS,
+    HEADLINE,
+    RIVAL,
+    SETTING,
+    Tables,
+    at_last,
+    gain_recovered,
+    over_policies,
+    with_base,
+)
 
 MEASURED = {"pass_at_64": "pass@64", "best_low_temperature": "best low T"}
 """Quantities of acceptance, on validation problems."""
@@ -19,12 +27,11 @@ SPREAD = ["noise_scale", "noise_scale_low", "noise_scale_high"]
 
 def frame(tables: Tables) -> pd.DataFrame:
     """One row for each setting and arm, with what acceptance and the gradient say of the setting."""
-    points = at_chosen(with_base(tables.points[tables.points.split == "test"]))
-    points = points.loc[points.groupby([*SETTING, "policy", "run", "arm"], sort=False).point.idxmax()]
+    points = at_last(with_base(tables.points[tables.points.split == "test"]))
     rows = over_policies(points, ["arm"], "accuracy").rename(columns={"value": "accuracy"})
     greedy = over_policies(points, ["arm"], DECODINGS["greedy"])[[*SETTING, "arm", "value"]]
     rows = rows.merge(greedy.rename(columns={"value": "greedy_accuracy"}), on=[*SETTING, "arm"])
-    rows = rows.merge(pd.DataFrame(_recovered(points)), on=[*SETTING, "arm"], how="left")
+    rows = rows.merge(_recovered(points), on=[*SETTING, "arm"], how="left")
     about = tables.other("acceptance", ["policy", "quantity", "value"])
     about = about[about.quantity.isin(MEASURED)]
     about = pd.concat([about, _of_headline(tables)]).groupby([*SETTING, "quantity"], sort=False).value.mean().unstack()
@@ -36,24 +43,14 @@ def _of_headline(tables: Tables) -> pd.DataFrame:
     return found[(found.arm == HEADLINE) & found.quantity.isin(SPREAD)]
 
 
-def _recovered(points: pd.DataFrame) -> list[dict]:
+def _recovered(points: pd.DataFrame) -> pd.DataFrame:
     """Each arm's share of the rival's gain, sampled, with Fieller's interval over policies."""
     rows = []
     for setting, chosen in points.groupby(SETTING, sort=False):
-        by_arm = chosen.groupby(["arm", "policy"]).accuracy.mean().unstack("arm")
-        if RIVAL not in by_arm:
-            continue
-        gains = by_arm.sub(by_arm[BASE], axis=0)
-        mean, low, _ = t_interval(gains[RIVAL].to_numpy())
-        clear = (mean if np.isnan(low) else low) > SMALLEST_GAIN
-        for arm in gains.columns.drop(BASE) if clear else ():
-            both = gains[[arm, RIVAL]].dropna()
-            ratio = fieller_interval(both[arm].to_numpy(), both[RIVAL].to_numpy())
-            names = ("recovered", "recovered_low", "recovered_high")
-            rows.append(
-                {**dict(zip(SETTING, setting, strict=True)), "arm": arm, **dict(zip(names, ratio, strict=True))}
-            )
-    return rows or [dict.fromkeys([*SETTING, "arm", "recovered", "recovered_low", "recovered_high"])]
+        by_arm = chosen.groupby(["policy", "arm"]).accuracy.mean().unstack("arm")
+        for arm in by_arm.columns.drop(BASE) if RIVAL in by_arm else ():
+            rows.append([*setting, arm, *gain_recovered(by_arm[arm], by_arm[RIVAL], by_arm[BASE])])
+    return pd.DataFrame(rows, columns=[*SETTING, "arm", "recovered", "recovered_low", "recovered_high"])
 
 
 def draw(table: pd.DataFrame) -> str:
@@ -73,7 +70,7 @@ def draw(table: pd.DataFrame) -> str:
 
 
 def _cell(row: pd.Series) -> str:
-    recovered = "" if pd.isna(row.recovered) else f"; {row.recovered:.2f}"
-    if recovered and not pd.isna(row.recovered_low):
-        recovered += f" [{row.recovered_low:.2f}, {row.recovered_high:.2f}]"
-    return f"{100 * row.accuracy:.1f} / {100 * row.greedy_accuracy:.1f}{recovered}"
+    accuracies = f"{100 * row.accuracy:.1f} / {100 * row.greedy_accuracy:.1f}"
+    if pd.isna(row.recovered):
+        return accuracies
+    return f"{accuracies}; {row.recovered:.2f} [{row.recovered_low:.2f}, {row.recovered_high:.2f}]"

@@ -5,17 +5,27 @@ Columns: experiment, model, task, arm, point, decoding, against, quantity, value
 within one policy it is `last`.
 """
 
+import numpy as np
 import pandas as pd
 
+from oneshot.arms import IDENTITY
 from oneshot.figures.central_table import frame as central_rows
-from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
-from oneshot.statistics import bootstrap_interval, fieller_interval, t_interval
+from oneshot.figures.tables import (
+    BASE,
+    DECODINGS,
+    HEADLINE,
+    SETTING,
+    Tables,
+    at_chosen,
+    by_decoding,
+    gain_recovered,
+    over_policies,
+    with_base,
+)
+from oneshot.statistics import bootstrap_interval, t_interval
 
-SMALLEST_GAIN = 0.05
-"""'Gain recovered' is a ratio of gains, reported only if the rival's gain is above this with 95 % confidence."""
 FEWEST_POLICIES = 3
 """With fewer, an interval over policies says little, so differences paired by problem are reported too."""
-HEADLINE, RIVAL = "one_shot", "grpo"
 
 
 def accuracies(tables: Tables) -> pd.DataFrame:
@@ -46,8 +56,8 @@ def differences(tables: Tables) -> pd.DataFrame:
                 head = {**dict(zip(SETTING, setting, strict=True)), "arm": HEADLINE, "against": arm}
                 head |= {"point": stands_at, "decoding": decoding, "policies": len(theirs)}
                 rows.append({**head, **_interval("difference", t_interval(ours - theirs), "accuracy")})
-                if arm != BASE and t_interval(theirs - base)[1] > SMALLEST_GAIN:
-                    ratio = fieller_interval(ours - base, theirs - base)
+                ratio = gain_recovered(ours, theirs, base)
+                if arm != BASE and not np.isnan(ratio[0]):
                     rows.append({**head, **_interval("gain_recovered", ratio, "ratio")})
     frame = pd.DataFrame(rows)
     few = frame.policies.min() < FEWEST_POLICIES
@@ -61,7 +71,8 @@ def within_policies(tables: Tables) -> pd.DataFrame:
     """
     counts, rows = tables.of_arms("by_problem"), []
     counts = counts.assign(sampled=counts.correct / counts.samples, greedy=counts.greedy_correct)
-    counts.loc[counts.point == 0, "arm"] = BASE
+    again = counts.duplicated([*IDENTITY, "point", "problem_id"])  # an arm that stays at the base is measured again
+    counts.loc[(counts.point == 0) & ~again, "arm"] = BASE
     last = counts.groupby([*SETTING, "policy", "run", "arm"]).point.transform("max")
     counts = counts[counts.point == last].drop_duplicates([*SETTING, "policy", "run", "arm", "problem_id"])
     for key, chosen in counts.groupby([*SETTING, "policy"], sort=False):

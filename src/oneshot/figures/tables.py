@@ -9,7 +9,7 @@ import pandas as pd
 
 from oneshot.arms import IDENTITY, WHOLE_SPLIT, read_table
 from oneshot.files import BadFile, read_csv, require
-from oneshot.statistics import t_interval
+from oneshot.statistics import fieller_interval, t_interval
 
 DECODINGS = {"sampled": "accuracy", "greedy": "greedy_accuracy"}
 """Decoding -> the column of a points table that holds its accuracy."""
@@ -23,6 +23,10 @@ MADE_BY = {
     "tuning": "05_tuning",
 }
 """Kind of table -> the notebook that writes it; tables of arms are by 03_line_search and 05_baseline."""
+HEADLINE, RIVAL = "one_shot", "grpo"
+"""The arm that is compared with all others, and the one whose gain is the measure."""
+SMALLEST_GAIN = 0.05
+"""'Gain recovered' is a ratio of gains, reported only if the rival's gain is above this with 95 % confidence."""
 BASE = "base"
 """The arm made of point 0 of every arm."""
 
@@ -60,6 +64,10 @@ class Tables:
         frame = self.of_arms("points")
         return frame[frame.asked == WHOLE_SPLIT].reset_index(drop=True)
 
+    def timed(self, points: pd.DataFrame) -> pd.DataFrame:
+        """Points with a column `seconds`."""
+        return points.merge(self.of_arms("timings"), on=[*IDENTITY, "point", "chosen"])
+
     def _check_given(self, table: str) -> None:
         if not self.paths[table]:
             raise BadFile(f"{table}.csv: none among the tables given")
@@ -67,7 +75,7 @@ class Tables:
 
 def with_base(points: pd.DataFrame) -> pd.DataFrame:
     """Point 0 of every arm becomes the arm `base`, once per run: all arms of a run start from one measurement."""
-    start = points.point == 0
+    start = (points.point == 0) & ~points.chosen.astype(bool)  # a search may choose the base: that row is the arm's
     base = points[start].assign(arm=BASE, chosen=True).drop_duplicates([*IDENTITY, "split"])
     return pd.concat([base, points[~start]], ignore_index=True)
 
@@ -81,6 +89,20 @@ def at_chosen(points: pd.DataFrame) -> pd.DataFrame:
     searched = np.where(chosen.gradient_steps == 1, "α*", "best")
     chosen["stands_at"] = chosen.point.map("{:,.6g}".format).where(chosen.search_rounds == 0, searched)
     return chosen
+
+
+def at_last(points: pd.DataFrame) -> pd.DataFrame:
+    """Of the chosen points, the last one of every run."""
+    chosen = at_chosen(points)
+    return chosen[chosen.rollouts == chosen.groupby(IDENTITY, sort=False).rollouts.transform("max")]
+
+
+def gain_recovered(ours: pd.Series, theirs: pd.Series, base: pd.Series) -> tuple[float, float, float]:
+    """Our gain over theirs, of accuracies by policy, with Fieller's interval; nan where theirs may be nothing."""
+    gains = pd.DataFrame({"ours": ours - base, "theirs": theirs - base}).dropna()
+    if not t_interval(gains.theirs)[1] > SMALLEST_GAIN:
+        return np.nan, np.nan, np.nan
+    return fieller_interval(gains.ours, gains.theirs)
 
 
 def by_decoding(points: pd.DataFrame) -> pd.DataFrame:

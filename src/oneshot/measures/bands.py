@@ -74,7 +74,7 @@ def acceptance_table(measured: dict[str, float], bands: dict[str, list[float]]) 
     return table.assign(accepted=table.value.between(table.lowest, table.highest))
 
 
-def expectations_table(expectations: dict[str, dict]) -> pd.DataFrame:
+def expectation_rows(expectations: dict[str, dict]) -> pd.DataFrame:
     """One row per arm: between which values (low, high) its gain, over GRPO's, is expected to lie, and why."""
     rows = [(arm, *entry["gain_recovered"], " ".join(entry["because"].split())) for arm, entry in expectations.items()]
     return pd.DataFrame(rows, columns=["arm", "low", "high", "because"])

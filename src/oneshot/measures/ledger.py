@@ -38,11 +38,11 @@ class Ledger:
     """How often a policy was measured to choose what comes next."""
     seconds: float = 0.0
 
-    def sampling_phase(self, rollouts: pd.DataFrame) -> None:
-        """Charge rollouts drawn to learn from, and their gradient."""
+    def sampling_phase(self, rollouts: pd.DataFrame, differentiated: bool = True) -> None:
+        """Charge rollouts drawn to learn from, and their gradient unless it is charged later, step by step."""
         self.sampling_phases += 1
         self.batch_rollouts += len(rollouts)
-        self._charge(rollouts, DRAWING + DIFFERENTIATING)
+        self._charge(rollouts, DRAWING + DIFFERENTIATING if differentiated else DRAWING)
 
     def gradient_step(self, reused: pd.DataFrame | None = None) -> None:
         """Charge a change of the weights, and another gradient of `reused` rollouts, which are charged already."""
@@ -50,16 +50,9 @@ class Ledger:
         if reused is not None:
             self.flops += DIFFERENTIATING * self.parameters * _all_tokens(reused)
 
-    def drawn(self, rollouts: pd.DataFrame, seconds: float) -> None:
-        """Charge the one-shot batch, drawn by other jobs in that many seconds, for a method that differentiates it."""
-        self.sampling_phases += 1
-        self.batch_rollouts += len(rollouts)
-        self._charge(rollouts, DRAWING)
-        self.seconds += seconds
-
-    def batch(self, rollouts: pd.DataFrame, seconds: float) -> None:
-        """Charge the one-shot batch, drawn and differentiated by other jobs in that many seconds."""
-        self.sampling_phase(rollouts)
+    def batch(self, rollouts: pd.DataFrame, seconds: float, differentiated: bool = True) -> None:
+        """Charge the one-shot batch, drawn by other jobs in that many seconds, and its gradient if they took that."""
+        self.sampling_phase(rollouts, differentiated)
         self.seconds += seconds
 
     def scoring(self, rollouts: pd.DataFrame, passes: int) -> None:

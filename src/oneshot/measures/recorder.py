@@ -33,7 +33,7 @@ class Recorder:
         for split in splits:
             retention = exams.get("retention") if split == "test" else None
             self.add(point, split, measure(exams[split], self.engine, self.base, retention=retention), chosen)
-        self.tables.timings.append({"point": point, "seconds": self.ledger.seconds})
+        self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
 
     def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:
         """Record a measurement taken elsewhere."""

@@ -186,6 +186,18 @@ def _about_expectations(config: dict) -> Iterator[str]:
             yield f"expectations.{task}.{arm}: missing: write down what is expected and why before the first gradient"
 
 
+def _about_arm_at(plan: Plan, model: str, task: str, arm: str) -> Iterator[str]:
+    """What an arm's settings ask of the setting that it is run on."""
+    entry, whole = plan.arm(model, task, arm), plan.batch_rollouts(model, task)
+    settings, group_size = entry.get("settings", {}), plan.section("sampling", model, task)["group_size"]
+    if (used := settings.get("rollouts", 0)) % group_size or used > whole:
+        yield f"arms.{arm}.settings.rollouts: {used} are not whole groups of {group_size} from the batch"
+    train = plan.config["splits"][task]["train"]["problems"]
+    most = max(settings.get("prompts_per_step", 0), *entry.get("tune", {}).get("prompts_per_step", [0]))
+    if most > train:
+        yield f"arms.{arm}: prompts_per_step: {most} are more than splits.{task}.train.problems, {train}"
+
+
 def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
     batch, search = (plan.section(name, model, task) for name in ("batch", "line_search"))
     if batch["prompts"] % batch["blocks"]:
@@ -199,11 +211,8 @@ def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
         yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
     if search["evaluations"] <= len(search["multiples"]):
         yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
-    group_size = plan.section("sampling", model, task)["group_size"]
     for arm in sorted({job.arm for job in plan.jobs if (job.model, job.task) == (model, task)}):
-        used = plan.arm(model, task, arm).get("settings", {}).get("rollouts", 0)
-        if used % group_size or used > plan.batch_rollouts(model, task):
-            yield f"arms.{arm}.settings.rollouts: {used} are not whole groups of {group_size} from the batch"
+        yield from _about_arm_at(plan, model, task, arm)
     known = quantities(plan.config["splits"][task]["validation"]["tasks"])
     if unknown := sorted(set(plan.section("acceptance", model, task)) - set(known)):
         yield f"acceptance.{unknown[0]}: no such quantity on {task}: measured are {', '.join(known)}"
