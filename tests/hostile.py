@@ -204,7 +204,7 @@ def try_all(backend: str) -> dict[str, list[str]]:
     from oneshot.verifiers.code import CodeVerifier, ProgramTest
 
     limits = Limits(cpu_seconds=0.5, wall_seconds=3.0)
-    with Sandbox(num_workers=4, backend=backend, limits=limits) as sandbox:  # many of them only sleep
+    with Sandbox(num_workers=8, backend=backend, limits=limits) as sandbox:  # many of them only sleep
         verifier = CodeVerifier(sandbox, patience=1)
 
         def attempt(item):
