@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import differentiate, lab_of, random_direction
+from small_policy import differentiate, lab_of, random_direction
 from torch.optim import AdamW
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend

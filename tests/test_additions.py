@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import yaml
-from conftest import snakemake
+from projects import snakemake
 from test_end_to_end import ARMS, tiny_project
 
 COUNT = "figures/tiny/count.md"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import differentiate
+from small_policy import differentiate
 
 from oneshot.files import BadFile
 from oneshot.gradients.block_sums import Gradient, load_gradient, save_gradient

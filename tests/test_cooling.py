@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import lab_of
+from small_policy import lab_of
 
 from oneshot.baselines import cooling
 from oneshot.measures.evaluate import Examination, measure, sequence_kl

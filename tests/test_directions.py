@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import TINY, logprob_by_hand
+from small_policy import TINY, logprob_by_hand
 
 from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import build_policy

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import differentiate
+from small_policy import differentiate
 
 from oneshot.gradients import distributed
 from oneshot.gradients.block_sums import load_gradient

@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from conftest import copy_project, snakemake
+from projects import copy_project, snakemake
 
 from oneshot.rollouts import load_rollouts, save_rollouts
 

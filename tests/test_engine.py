@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES, tiny_model
-from conftest import logprob_by_hand
 from scipy import stats
+from small_policy import logprob_by_hand
 
 from oneshot import prefixes
 from oneshot.engines import torch as torch_engine

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import differentiate, logprob_by_hand, random_direction
+from small_policy import differentiate, logprob_by_hand, random_direction
 
 from oneshot.files import BadFile
 from oneshot.gradients import one_pass as gradient_module

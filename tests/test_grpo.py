@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, differentiate, lab_of
+from small_policy import TINY, differentiate, lab_of
 from torch.optim import SGD, AdamW
 
 from oneshot.baselines import small_steps

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import differentiate, random_direction
+from small_policy import differentiate, random_direction
 
 from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import Policy, fingerprint

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import WITH_SMOLLM2, snakemake
+from projects import WITH_SMOLLM2, snakemake
 
 from oneshot.workflow import signatures
 

@@ -8,8 +8,8 @@ from its paper.
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from datasets import Dataset
+from small_policy import TINY
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from oneshot.gradients.objectives import OBJECTIVES, Batch, rollout_weights, token_weights

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from architectures import ARCHITECTURES, tiny_model
-from conftest import logprob_by_hand
+from small_policy import logprob_by_hand
 
 from oneshot.gradients.packing import pack, packed_hidden
 from oneshot.policies.models import Policy

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import TINY, logprob_by_hand
+from small_policy import TINY, logprob_by_hand
 
 from oneshot.engines.protocol import Generation
 from oneshot.measures.acceptance import examine

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 from architectures import ARCHITECTURES, tiny_model
-from conftest import WITH_SMOLLM2, differentiate
+from projects import WITH_SMOLLM2
+from small_policy import differentiate
 from transformers import AutoModelForCausalLM
 
 from oneshot.engines.torch import TorchEngine

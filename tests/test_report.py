@@ -11,7 +11,16 @@ import pytest
 import yaml
 
 from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
-from oneshot.figures import central, central_table, expectations_table, first_look, landscape, style, summary
+from oneshot.figures import (
+    central,
+    central_table,
+    expectations,
+    expectations_table,
+    first_look,
+    landscape,
+    style,
+    summary,
+)
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables, over_policies, with_base
 from oneshot.files import BadFile, write_csv
@@ -319,6 +328,24 @@ def test_the_landscape_shows_the_means_over_policies(tables):
     expected = [0.4 - (multiple - 2) ** 2 / 90 for multiple in (0.5, 1, 2, 5)]
     assert lines[0].get_xdata().tolist() == [0.5, 1, 2, 5]
     assert lines[0].get_ydata().tolist() == pytest.approx(expected)
+
+
+def test_what_was_not_expected_is_drawn_hollow():
+    """A panel an arm but the rival, a row a setting; a point is hollow where it lies outside its bar."""
+    row = {"experiment": "e", "arm": "one_shot", "expected_low": 0.4, "expected_high": 0.6}
+    bounds = {"recovered_low": 0.3, "recovered_high": 0.9}
+    found = [("a", 0.5, "kept"), ("b", 0.8, "failed"), ("c", np.nan, "open")]
+    rows = [
+        {**row, "model": name, "task": name, **bounds, "recovered": value, "outcome": told}
+        for name, value, told in found
+    ]
+    figure = expectations.draw(pd.DataFrame([*rows, {**rows[0], "arm": "grpo"}]))
+    (panel,) = figure.axes
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["a", "b", "c"]
+    full, hollow = (line for line in panel.get_lines() if line.get_marker() == "o")
+    assert (full.get_xdata().tolist(), full.get_ydata().tolist()) == ([0.5], [0])
+    assert hollow.get_xdata()[0] == 0.8
+    assert hollow.get_markerfacecolor() == "white"
 
 
 def test_the_predictions_are_drawn_where_they_are(tables):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import lab_of, logprob_by_hand, random_direction
+from small_policy import lab_of, logprob_by_hand, random_direction
 from torch.optim import SGD
 
 from oneshot.baselines import reuse

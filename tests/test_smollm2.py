@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import yaml
-from conftest import WITH_SMOLLM2, copy_project, snakemake
+from projects import WITH_SMOLLM2, copy_project, snakemake
 
 from oneshot.rollouts import load_rollouts
 

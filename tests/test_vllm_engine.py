@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from architectures import tiny_model
-from conftest import differentiate, random_direction
 from scipy import stats
+from small_policy import differentiate, random_direction
 
 import oneshot.engines.vllm
 from oneshot.engines import EngineUnavailable, get_engine

@@ -30,7 +30,7 @@ def draw(table: pd.DataFrame) -> str:
     lines = []
     for (_, model, task), rows in table.groupby(SETTING, sort=False):
         policies = int(rows.policies.max())
-        lines += [f"**{model}, {task}**, {policies} {'policy' if policies == 1 else 'policies'}", ""]
+        lines += [f"**{style.setting_name(model, task)}**, {policies} {'policy' if policies == 1 else 'policies'}", ""]
         lines += ["| " + " | ".join(COLUMNS).replace("_", " ") + " |", "| --- " * len(COLUMNS) + "|"]
         lines += [_row(row) for row in rows.to_dict("records")] + [""]
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame) -> str:
     for (_, model, task), rows in table.groupby(SETTING, sort=False):
         found = rows.set_index("arm")
         base = found.loc[BASE]
-        cells = [f"{model}, {task}", f"{100 * base.accuracy:.1f} / {100 * base.greedy_accuracy:.1f}"]
+        cells = [style.setting_name(model, task), f"{100 * base.accuracy:.1f} / {100 * base.greedy_accuracy:.1f}"]
         cells += [f"{100 * base[name]:.1f}" for name in MEASURED]
         cells += [f"{base.noise_scale:,.0f} [{base.noise_scale_low:,.0f}, {base.noise_scale_high:,.0f}]"]
         cells += [_cell(found.loc[arm]) if arm in found.index else "" for arm in arms]

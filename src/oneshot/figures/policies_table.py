@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from oneshot.figures import style
 from oneshot.figures.tables import SETTING, Tables
 
 BAND = ["lowest", "highest"]
@@ -17,7 +18,11 @@ def draw(table: pd.DataFrame) -> str:
     for (_, model, task), rows in table.groupby(SETTING, sort=False):
         policies = list(dict.fromkeys(rows.policy))
         head = "".join(f" policy {policy} |" for policy in policies)
-        lines += [f"**{model}, {task}**, {rows.parameters.iloc[0]:,} parameters", "", f"| quantity |{head} band |"]
+        lines += [
+            f"**{style.setting_name(model, task)}**, {rows.parameters.iloc[0]:,} parameters",
+            "",
+            f"| quantity |{head} band |",
+        ]
         lines.append("| --- " * (len(policies) + 2) + "|")
         for quantity, found in rows.groupby("quantity", sort=False):
             values = "".join(f" {value:.3f} |" for value in found.value)

@@ -136,10 +136,19 @@ def log_axis(axes: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def setting_name(model: str, task: str) -> str:
+    return model.replace("_", " ") if model == task else f"{model}, {task}"
+
+
+def setting_names(frame: pd.DataFrame) -> pd.Series:
+    """The name of every row's setting."""
+    return pd.Series(list(map(setting_name, frame.model, frame.task)), frame.index, dtype=object)
+
+
 def settings_of(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """(title, rows) of every setting in the frame; the title is empty if there is only one."""
     groups = list(frame.groupby(SETTING, sort=False))
-    return [(f"{model}, {task}" if len(groups) > 1 else "", rows) for (_, model, task), rows in groups]
+    return [(setting_name(model, task) if len(groups) > 1 else "", rows) for (_, model, task), rows in groups]
 
 
 def panels(titles: Sequence[str], columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
