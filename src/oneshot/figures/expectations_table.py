@@ -17,8 +17,7 @@ COLUMNS = ("arm", "expected", "gain recovered", "difference to GRPO, points", "o
 
 def frame(tables: Tables) -> pd.DataFrame:
     """One row per setting and arm: expectation, gain recovered and difference with their intervals, outcome."""
-    columns = ["policy", "arm", "low", "high", "because"]
-    expected = tables.other("expectations", columns).drop_duplicates([*SETTING, "arm"]).drop(columns="policy")
+    expected = tables.other("expectations", ["arm", "low", "high", "because"])
     expected = expected.rename(columns={"low": "expected_low", "high": "expected_high"})
     ends = at_last(with_base(tables.points[tables.points.split == "test"]))
     outcomes = [_outcome(row, ends) for row in expected.to_dict("records")]

@@ -17,7 +17,7 @@ SETTING = ["experiment", "model", "task"]
 """Columns that are never averaged over."""
 MADE_BY = {
     "acceptance": "00_acceptance",
-    "expectations": "00_acceptance",
+    "expectations": "00_expectations",
     "slope": "03_slope",
     "theory": "00_theory",
     "tuning": "05_tuning",
