@@ -113,6 +113,17 @@ def test_a_drawn_batch_by_hand(monkeypatch):
     assert weights == pytest.approx(np.array([*first, *second]) / std / 6)
 
 
+def test_shuffled_rewards_say_nothing_but_are_never_silent():
+    """In the mean over batches no answer is favoured; in any one batch some is, and a search may like it."""
+    tree, rng = TREES["plan"], np.random.default_rng(0)
+    found = np.stack([batches.drawn(tree, tree.base, 50, 10, rng, shuffled=True) for _ in range(400)])
+    assert np.abs(found.mean(axis=0)).max() < 4 * found.std() / 20
+    assert found.any(axis=1).all()
+    told = np.mean([batches.drawn(tree, tree.base, 50, 10, rng) for _ in range(400)], axis=0)
+    assert np.abs(told).max() > 10 * np.abs(found.mean(axis=0)).max()
+    assert not batches.silent(tree, tree.base).any()
+
+
 def test_a_group_of_equal_rewards_says_nothing():
     tree = designs.contexts([1 - 1e-12], [1.0])
     assert not batches.drawn(tree, tree.base, 5, 7, np.random.default_rng(0)).any()
@@ -301,7 +312,8 @@ def test_the_table_of_predictions():
     assert (base["gain_recovered"], grpo["gain_recovered"]) == (0, 1)
     assert (base["accuracy"], grpo["accuracy_endless"]) == pytest.approx((0.29, 0.85), abs=1e-4)
     assert (grpo["sampling_phases"], rows[1]["sampling_phases"], rows[1]["gradient_steps"]) == (20, 1, 1)
-    one = rows[1]
+    one, shuffled = rows[1:3]
+    assert shuffled["accuracy_endless"] == base["accuracy"] <= shuffled["low"] < shuffled["high"]
     assert one["gain_recovered_endless"] == pytest.approx((one["accuracy_endless"] - 0.29) / 0.56, rel=1e-3)
 
 

@@ -25,8 +25,23 @@ def endless(tree: Tree, theta_D: np.ndarray) -> np.ndarray:
     return tree.masses(theta_D) * (tree.rewards_Y - mean_Y) / spread_Y
 
 
-def drawn(tree: Tree, theta_D: np.ndarray, num_groups: int, group_size: int, rng: np.random.Generator) -> np.ndarray:
-    """[Y] w_y of a batch of num_groups · group_size rollouts of π_θ, prompts drawn by their frequencies."""
+def silent(tree: Tree, theta_D: np.ndarray) -> np.ndarray:
+    """[Y] w_y of a batch without end whose rewards are dealt out anew within each group: they say nothing."""
+    return np.zeros_like(tree.masses(theta_D))
+
+
+def drawn(
+    tree: Tree,
+    theta_D: np.ndarray,
+    num_groups: int,
+    group_size: int,
+    rng: np.random.Generator,
+    shuffled: bool = False,
+) -> np.ndarray:
+    """[Y] w_y of a batch of num_groups · group_size rollouts of π_θ, prompts drawn by their frequencies.
+
+    `shuffled`: rewards are dealt out anew within each group; what is left is noise.
+    """
     ends_P = np.cumsum(tree.frequencies_P)
     prompts = np.minimum(np.searchsorted(ends_P, rng.random((num_groups, 1)), side="right"), len(ends_P) - 1)
     # Prompt x's answers share the interval from x to x + 1 by their probabilities: one search finds all rollouts.
@@ -35,6 +50,7 @@ def drawn(tree: Tree, theta_D: np.ndarray, num_groups: int, group_size: int, rng
     last_P = np.append(tree.first_P[1:], len(ends_Y)) - 1
     answers = np.clip(places, tree.first_P[prompts], last_P[prompts])  # sums of floats end a hair off whole numbers
     rewards = (rng.random(answers.shape) < tree.rewards_Y[answers]).astype(float)
+    rewards = rng.permuted(rewards, axis=1) if shuffled else rewards
     advantages = rewards - rewards.mean(axis=1, keepdims=True)
     advantages /= rewards.std(axis=1, ddof=1, keepdims=True) + EPSILON
     advantages *= np.ptp(rewards, axis=1, keepdims=True) > 0  # exactly 0 where all are equal, however the mean rounds

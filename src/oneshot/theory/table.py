@@ -10,17 +10,20 @@ Each of k phases draws N/k rollouts, each of GRPO's steps N/steps. α and the le
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 
 from oneshot.theory import arms
 from oneshot.theory.arms import Reached
-from oneshot.theory.batches import drawn, endless
+from oneshot.theory.batches import drawn, endless, silent
 from oneshot.theory.trees import Tree
 
 TRUNCATION = 2.0
 """c of the arm `one_batch`."""
-BASE, GRPO, MODEL = "base", "grpo", "exact"
+BASE, GRPO, SHUFFLED, MODEL = "base", "grpo", "one_shot_shuffled", "exact"
+MORE_DRAWS = 10
+"""Times as many draws of shuffled rewards: what a search finds in noise is a matter of luck."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,23 @@ class Settings:
         if self.rollouts < self.steps * self.group_size:
             raise ValueError(f"rollouts: {self.rollouts} are less than a group in each of {self.steps} steps")
 
-    def draw(self, rng: np.random.Generator, share: int = 1) -> Callable[[Tree, np.ndarray], np.ndarray]:
-        """How a batch of 1/share of the rollouts is drawn."""
+    def draw(
+        self, rng: np.random.Generator, share: int = 1, shuffled: bool = False
+    ) -> Callable[[Tree, np.ndarray], np.ndarray]:
+        """How a batch of 1/share of the rollouts is drawn, or one whose rewards are shuffled."""
         num_groups = self.rollouts // share // self.group_size
-        return lambda tree, theta_D: drawn(tree, theta_D, num_groups, self.group_size, rng)
+        return lambda tree, theta_D: drawn(tree, theta_D, num_groups, self.group_size, rng, shuffled)
 
 
 ARMS: dict[str, Callable[[Tree, Callable], Reached]] = {
     "one_shot": lambda tree, batch: arms.one_step(tree, batch(1)(tree, tree.base)),
+    SHUFFLED: lambda tree, batch: arms.one_step(tree, batch(1, shuffled=True)(tree, tree.base)),
     "one_batch_no_ratio": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), 0),
     "one_batch": lambda tree, batch: arms.reuse(tree, batch(1)(tree, tree.base), TRUNCATION),
     "phases_2": lambda tree, batch: arms.phases(tree, 2, batch(2)),
     "phases_10": lambda tree, batch: arms.phases(tree, 10, batch(10)),
 }
-"""Arm -> what it reaches with `batch(share)`, which says how a batch of 1/share of the rollouts is drawn."""
+"""Arm -> what it reaches with `batch(share, shuffled)`, which says how a batch is drawn: `Settings.draw`."""
 
 
 def predictions(designs: dict[str, Tree], settings: Settings) -> list[dict]:
@@ -70,8 +76,8 @@ def _rows(design: str, tree: Tree, settings: Settings) -> list[dict]:
     for arm, reach in ARMS.items():
         rngs = _generators(settings, arm)
         found[arm] = (
-            [reach(tree, lambda share, rng=rng: settings.draw(rng, share)) for rng in rngs],
-            reach(tree, lambda share: endless),
+            [reach(tree, partial(settings.draw, rng)) for rng in rngs],
+            reach(tree, lambda share, shuffled=False: silent if shuffled else endless),
         )
     found[GRPO] = ([_grpo(tree, settings, rng) for rng in _generators(settings, GRPO)], arms.flow(tree))
     rows = [{"model": MODEL, "task": design, "arm": arm, **_row(tree, *pair)} for arm, pair in found.items()]
@@ -100,4 +106,5 @@ def _grpo(tree: Tree, settings: Settings, rng: np.random.Generator) -> Reached:
 
 def _generators(settings: Settings, arm: str) -> list[np.random.Generator]:
     """One for each draw. Arms share no noise, so that none is lucky with another."""
-    return [np.random.default_rng([settings.seed, draw, *arm.encode()]) for draw in range(settings.draws)]
+    draws = settings.draws * (MORE_DRAWS if arm == SHUFFLED else 1)
+    return [np.random.default_rng([settings.seed, draw, *arm.encode()]) for draw in range(draws)]
