@@ -189,11 +189,12 @@ def test_the_base_is_point_0_of_any_arm_and_counts_once(tables):
     assert base.accuracy.tolist() == BASE
 
 
-def test_retention_is_compared_at_equal_accuracy(tables):
+def test_arms_are_compared_where_they_are_equally_accurate(tables):
     """GRPO passes the one-shot arm's accuracy at its last step alone, where retention is 1.3 minus the accuracy."""
-    row = summary.matched_retention(tables).iloc[0]
-    assert (row.arm, row.against, row.policies) == ("grpo", "one_shot", 3)
-    assert row.value == pytest.approx(1.3 - np.mean(GRPO))
+    rows = summary.at_equal_accuracy(tables).set_index("quantity")
+    assert (set(rows.arm), set(rows.against)) == ({"grpo"}, {"one_shot"})
+    assert rows.value["retention_at_equal_accuracy"] == pytest.approx(1.3 - np.mean(GRPO))
+    assert rows.value["rollouts_at_equal_accuracy"] == 50 * 20
 
 
 def test_an_arm_whose_search_keeps_the_base_is_an_arm_still(tmp_path):

@@ -27,6 +27,12 @@ from oneshot.statistics import bootstrap_interval, t_interval
 FEWEST_POLICIES = 3
 """With fewer, an interval over policies says little, so differences paired by problem are reported too."""
 
+EQUAL = {
+    "retention_accuracy": {"quantity": "retention_at_equal_accuracy", "unit": "accuracy"},
+    "rollouts": {"quantity": "rollouts_at_equal_accuracy", "unit": "rollouts"},
+}
+"""Columns that are compared where two arms are equally accurate."""
+
 
 def accuracies(tables: Tables) -> pd.DataFrame:
     """Test accuracy, gain and retention of every arm at its chosen points."""
@@ -86,8 +92,8 @@ def within_policies(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def matched_retention(tables: Tables) -> pd.DataFrame:
-    """Retention of every arm with a path at the first point where it is as accurate as the headline arm.
+def at_equal_accuracy(tables: Tables) -> pd.DataFrame:
+    """What every arm with a path has spent and kept at its first point that is as accurate as the headline arm.
 
     An arm trained on and on loses what it does not train on; retention at unequal accuracy compares lengths, not arms.
     """
@@ -98,11 +104,11 @@ def matched_retention(tables: Tables) -> pd.DataFrame:
             reached = path[path.accuracy >= ours.accuracy.min()]
             if len(reached) and len(path) > 1:
                 head = dict(zip([*SETTING, "policy", "run"], key, strict=True))
-                rows.append({**head, "arm": arm, "retention": reached.retention_accuracy.iloc[0]})
+                rows.append({**head, "arm": arm, **reached.iloc[0][list(EQUAL)]})
     if not rows:
         return pd.DataFrame()
-    kept = over_policies(pd.DataFrame(rows), ["arm"], "retention")
-    return kept.assign(quantity="retention_at_equal_accuracy", against=HEADLINE, decoding="sampled", unit="accuracy")
+    found = [over_policies(pd.DataFrame(rows), ["arm"], column).assign(**told) for column, told in EQUAL.items()]
+    return pd.concat(found, ignore_index=True).assign(against=HEADLINE, decoding="sampled")
 
 
 def spread_over_runs(tables: Tables) -> pd.DataFrame:
