@@ -12,6 +12,7 @@
 # notebook re-runs nothing: what counts is the digest of the code that it runs. Only notebooks are `ancient`: of a job that
 # has an ancient input which is to be made anew, Snakemake overlooks that its own parameters have changed (its issue 4166).
 import sys
+from itertools import filterfalse
 from pathlib import Path
 
 import yaml
@@ -343,7 +344,7 @@ use rule notebook as line_search with:
     log:
         ARM + "/03_line_search.ipynb",
     wildcard_constraints:
-        arm=one_of(plan.arms_of(method_is_search=True)),
+        arm=one_of(filter(plan.is_searched, plan.arms)),
     params:
         code=code("03_line_search"),
         settings=settings("03_line_search"),
@@ -384,7 +385,7 @@ use rule notebook as baseline with:
     log:
         ARM + "/05_baseline.ipynb",
     wildcard_constraints:
-        arm=one_of(plan.arms_of(method_is_search=False)),
+        arm=one_of(filterfalse(plan.is_searched, plan.arms)),
     params:
         code=code("05_baseline"),
         settings=settings("05_baseline"),

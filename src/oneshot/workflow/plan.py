@@ -97,14 +97,19 @@ class Plan:
         samples = self.section("evaluation", model, task)["samples"]
         return self.batch_rollouts(model, task) + evaluations * validation * samples
 
-    def arms_of(self, method_is_search: bool) -> list[str]:
-        arms = {job.arm for job in self.jobs}
-        return sorted(arm for arm in arms if (self.config["arms"][arm]["method"] == SEARCHED) == method_is_search)
+    @cached_property
+    def arms(self) -> list[str]:
+        """The arms that are run anywhere."""
+        return sorted({job.arm for job in self.jobs})
+
+    def is_searched(self, arm: str) -> bool:
+        """Whether an arm is a step of searched size, or else a method of oneshot.baselines."""
+        return self.config["arms"][arm]["method"] == SEARCHED
 
     def uses_batch(self, arm: str) -> bool:
-        """Whether a method learns from the one-shot batch."""
+        """Whether an arm learns from the one-shot batch."""
         method = self.config["arms"][arm]["method"]
-        return method == SEARCHED or signatures.constant(METHODS[method], "USES_BATCH", False)
+        return self.is_searched(arm) or signatures.constant(METHODS[method], "USES_BATCH", False)
 
     def num_gpus(self) -> int:
         """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none."""
