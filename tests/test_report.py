@@ -239,6 +239,9 @@ def test_the_first_look_holds_base_arms_and_what_they_recover(tables):
     assert rows.recovered["one_shot"] == pytest.approx(gains[0].mean() / gains[1].mean())
     assert rows.recovered_low["one_shot"] < rows.recovered["one_shot"] < rows.recovered_high["one_shot"]
     assert rows.noise_scale["base"] == pytest.approx(9.0)
+    accuracies, shares = first_look.draw(first_look.frame(tables)).split("\n\n")
+    assert "| 30.0 / 40.0 | 51.0 / 61.0 | 61.0 / 71.0 |" in accuracies
+    assert "| 0.68 [" in shares
 
 
 def test_the_central_table_is_paired_by_policy(tables):

@@ -1,7 +1,7 @@
 """Every setting in a row: what its base policy is like, and how far each arm gets.
 
-An arm's cell holds its sampled test accuracy in %, then its greedy one, then the share of the rival's sampled gain that
-it recovers, where that gain is clearly positive over policies.
+First test accuracies in %, sampled and greedy; then the share of the rival's sampled gain that an arm recovers, with
+its interval over policies, where that gain is clearly positive.
 """
 
 import pandas as pd
@@ -54,23 +54,39 @@ def _recovered(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> str:
-    """Markdown."""
+    """Markdown: accuracies, then the shares of the rival's gain where there are any."""
     arms = [arm for arm in dict.fromkeys(table.arm) if arm != BASE]
-    heads = ["setting", "base, sampled / greedy", *MEASURED.values(), "noise scale", *map(style.label, arms)]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-    for (_, model, task), rows in table.groupby(SETTING, sort=False):
-        found = rows.set_index("arm")
-        base = found.loc[BASE]
-        cells = [style.setting_name(model, task), f"{100 * base.accuracy:.1f} / {100 * base.greedy_accuracy:.1f}"]
-        cells += [f"{100 * base[name]:.1f}" for name in MEASURED]
-        cells += [f"{base.noise_scale:,.0f} [{base.noise_scale_low:,.0f}, {base.noise_scale_high:,.0f}]"]
-        cells += [_cell(found.loc[arm]) if arm in found.index else "" for arm in arms]
-        lines.append("| " + " | ".join(cells) + " |")
+    settings = [
+        (style.setting_name(model, task), rows.set_index("arm"))
+        for (_, model, task), rows in table.groupby(SETTING, sort=False)
+    ]
+    heads = ["setting", *MEASURED.values(), "noise scale", *map(style.label, [BASE, *arms])]
+    lines = _table(
+        heads, [[name, *_about(rows.loc[BASE]), *_accuracies(rows, [BASE, *arms])] for name, rows in settings]
+    )
+    if table.recovered.notna().any():
+        shares = [[name, *(_share(rows, arm) for arm in arms)] for name, rows in settings]
+        lines += ["", *_table(["share of GRPO's gain", *map(style.label, arms)], shares)]
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: pd.Series) -> str:
-    accuracies = f"{100 * row.accuracy:.1f} / {100 * row.greedy_accuracy:.1f}"
-    if pd.isna(row.recovered):
-        return accuracies
-    return f"{accuracies}; {row.recovered:.2f} [{row.recovered_low:.2f}, {row.recovered_high:.2f}]"
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
+def _about(base: pd.Series) -> list[str]:
+    spread = f"{base.noise_scale:,.0f} [{base.noise_scale_low:,.0f}, {base.noise_scale_high:,.0f}]"
+    return [*(f"{100 * base[name]:.1f}" for name in MEASURED), spread]
+
+
+def _accuracies(rows: pd.DataFrame, arms: list[str]) -> list[str]:
+    """Sampled / greedy, in %."""
+    pairs = rows.reindex(arms)[["accuracy", "greedy_accuracy"]].mul(100).itertuples(index=False)
+    return ["" if pd.isna(sampled) else f"{sampled:.1f} / {greedy:.1f}" for sampled, greedy in pairs]
+
+
+def _share(rows: pd.DataFrame, arm: str) -> str:
+    if arm not in rows.index or pd.isna(rows.recovered[arm]):
+        return ""
+    row = rows.loc[arm]
+    return f"{row.recovered:.2f} [{row.recovered_low:.2f}, {row.recovered_high:.2f}]"
