@@ -13,7 +13,14 @@ from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import Policy, fingerprint
 from oneshot.steps import line_search
 from oneshot.steps.collapse import flag_collapse
-from oneshot.steps.line_search import base_step, best_multiple, effective_move, measure_curvature, moved
+from oneshot.steps.line_search import (
+    base_step,
+    best_multiple,
+    effective_move,
+    measure_curvature,
+    moved,
+    step_rows,
+)
 from oneshot.steps.scale import scale_table
 from oneshot.vectors import cosine, inner
 
@@ -146,10 +153,18 @@ def test_sequence_kl_by_hand(policy, rollouts):
     assert not torch.allclose(kl, backwards, rtol=1e-3)
 
 
-def test_a_zero_direction_is_refused(policy):
-    zero = {name: torch.zeros_like(parameter) for name, parameter in policy.model.named_parameters()}
-    with pytest.raises(ValueError, match="the direction is zero"):
-        measure_curvature(lambda step: 0.0, zero)
+def test_a_silent_part_of_a_batch_stays_at_the_base(policy, rollouts):
+    """All its groups are wrong: a gradient of zero, a natural step of zero, and a search that keeps θ0."""
+    gradient = differentiate(policy, rollouts[:8], np.zeros(8, dtype=np.float32), num_blocks=2, temperature=0.9)
+    direction = gradient.mean()
+    curvature = measure_curvature(lambda step: 1 / 0, direction)
+    assert base_step(curvature, 0.2) == 0
+    table = scale_table(gradient, 0.0, curvature, 0.0).set_index("quantity").value
+    assert (table.alpha_base, table.gradient_norm) == (0, 0)
+    landscape = search(lambda multiple: {"accuracy": 0.3})
+    assert best_multiple(landscape.set_index("multiple").to_dict("index")) == 0
+    rows = landscape.assign(predicted_kl_nats=0.0, collapsed=False)
+    assert not any(row["moved_share"] for row in step_rows(rows, policy.model, direction, 0.0))
 
 
 def test_a_direction_that_does_nothing_is_refused(policy):

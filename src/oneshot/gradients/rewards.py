@@ -64,10 +64,15 @@ class NothingToLearn(ValueError):
     """No group of the batch holds two different rewards, so the gradient is exactly zero."""
 
 
-def check_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
-    """The number of groups with a non-zero advantage. Raises NothingToLearn, with the ways out, if there is none."""
+def count_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
+    """The number of groups with a non-zero advantage."""
     rewards_PG = shaped_rewards(rollouts, rewards)
-    num_informative = int((rewards_PG.amax(dim=1) > rewards_PG.amin(dim=1)).sum())
+    return int((rewards_PG.amax(dim=1) > rewards_PG.amin(dim=1)).sum())
+
+
+def check_informative(rollouts: pd.DataFrame, rewards: str = "binary") -> int:
+    """`count_informative`. Raises NothingToLearn, with the ways out, if it is 0."""
+    num_informative = count_informative(rollouts, rewards)
     if not num_informative:
         count = f"{int((rollouts.reward > 0).sum()):,} of {len(rollouts):,} rollouts are right"
         raise NothingToLearn(

@@ -82,11 +82,11 @@ def measure_curvature(kl_at: Callable[[float], float], direction: Vector) -> flo
     """dᵀFd per sequence. `kl_at(h)` is KL(π_θ0 ‖ π_θ0+hd) in nats per sequence.
 
     The mean of the KL at h and -h is used: the cubic terms cancel. Starts from a step of norm 1e-3 and rescales
-    h, KL growing with h², until KL is within a factor 2 of PROBE_KL.
+    h, KL growing with h², until KL is within a factor 2 of PROBE_KL. 0 along a direction that is zero.
     """
     length = norm(direction)
     if not length:
-        raise ValueError("the direction is zero: no group was informative, there is nothing to search along")
+        return 0.0
     step = 1e-3 / length
     for _ in range(20):
         kl_nats = (kl_at(step) + kl_at(-step)) / 2
@@ -99,8 +99,8 @@ def measure_curvature(kl_at: Callable[[float], float], direction: Vector) -> flo
 
 
 def base_step(curvature: float, target_kl_nats: float) -> float:
-    """α_base = sqrt(2κ / dᵀFd)."""
-    return math.sqrt(2 * target_kl_nats / curvature)
+    """α_base = sqrt(2κ / dᵀFd); 0 along a direction that is zero: then every step stays at θ0."""
+    return math.sqrt(2 * target_kl_nats / curvature) if curvature else 0.0
 
 
 def search(
