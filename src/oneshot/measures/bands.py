@@ -1,4 +1,4 @@
-"""What is asked of a base policy, and what is expected of the arms: bands, constant answers and expectations."""
+"""What is asked of a base policy: the bands of its measurements, and that no constant answer wins."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -72,12 +72,6 @@ def acceptance_table(measured: dict[str, float], bands: dict[str, list[float]]) 
     table["lowest"] = [bands.get(quantity, (0, 1))[0] for quantity in table.quantity]
     table["highest"] = [bands.get(quantity, (0, 1))[1] for quantity in table.quantity]
     return table.assign(accepted=table.value.between(table.lowest, table.highest))
-
-
-def expectation_rows(expectations: dict[str, dict]) -> pd.DataFrame:
-    """One row per arm: between which values (low, high) its gain, over GRPO's, is expected to lie, and why."""
-    rows = [(arm, *entry["gain_recovered"], " ".join(entry["because"].split())) for arm, entry in expectations.items()]
-    return pd.DataFrame(rows, columns=["arm", "low", "high", "because"])
 
 
 def _tasks(problems: list[Problem]) -> list[str]:
