@@ -61,4 +61,4 @@ def _interval(row: dict, name: str, unit: float, digits: int) -> str:
     value, low, high = (unit * row[key] for key in (name, f"{name}_low", f"{name}_high"))
     if pd.isna(value):
         return ""
-    return f"{value:.{digits}f}" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+    return f"{value:z.{digits}f}" + ("" if pd.isna(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]")

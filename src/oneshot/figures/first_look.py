@@ -1,8 +1,10 @@
 """Every setting in a row: what its base policy is like, and how far each arm gets.
 
-First test accuracies in %, sampled and greedy; then the share of the rival's sampled gain that an arm recovers, with
-its interval over policies, where that gain is clearly positive.
+First test accuracies in %, sampled and greedy; then the share of the rival's gain that an arm recovers, sampled and
+greedy, with its interval over policies, where that gain is clearly positive.
 """
+
+from itertools import chain
 
 import pandas as pd
 
@@ -23,6 +25,11 @@ from oneshot.figures.tables import (
 MEASURED = {"pass_at_64": "pass@64", "best_low_temperature": "best low T"}
 """Quantities of acceptance, on validation problems."""
 SPREAD = ["noise_scale", "noise_scale_low", "noise_scale_high"]
+SHARES = {
+    decoding: [f"recovered_{decoding}", f"recovered_{decoding}_low", f"recovered_{decoding}_high"]
+    for decoding in DECODINGS
+}
+"""Decoding -> the columns of a share and its interval."""
 
 
 def frame(tables: Tables) -> pd.DataFrame:
@@ -44,13 +51,17 @@ def _of_headline(tables: Tables) -> pd.DataFrame:
 
 
 def _recovered(points: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's share of the rival's gain, sampled, with Fieller's interval over policies."""
+    """Each arm's share of the rival's gain, by decoding, with Fieller's interval over policies."""
     rows = []
     for setting, chosen in points.groupby(SETTING, sort=False):
-        by_arm = chosen.groupby(["policy", "arm"]).accuracy.mean().unstack("arm")
-        for arm in by_arm.columns.drop(BASE) if RIVAL in by_arm else ():
-            rows.append([*setting, arm, *gain_recovered(by_arm[arm], by_arm[RIVAL], by_arm[BASE])])
-    return pd.DataFrame(rows, columns=[*SETTING, "arm", "recovered", "recovered_low", "recovered_high"])
+        accuracies = chosen.groupby(["policy", "arm"])[[*DECODINGS.values()]].mean().unstack("arm")
+        for arm in chosen.arm[chosen.arm != BASE].unique() if RIVAL in set(chosen.arm) else ():
+            shares = (
+                gain_recovered(*(accuracies[column][one] for one in (arm, RIVAL, BASE)))
+                for column in DECODINGS.values()
+            )
+            rows.append([*setting, arm, *chain(*shares)])
+    return pd.DataFrame(rows, columns=[*SETTING, "arm", *chain(*SHARES.values())])
 
 
 def draw(table: pd.DataFrame) -> str:
@@ -64,9 +75,10 @@ def draw(table: pd.DataFrame) -> str:
     lines = _table(
         heads, [[name, *_about(rows.loc[BASE]), *_accuracies(rows, [BASE, *arms])] for name, rows in settings]
     )
-    if table.recovered.notna().any():
-        shares = [[name, *(_share(rows, arm) for arm in arms)] for name, rows in settings]
-        lines += ["", *_table(["share of GRPO's gain", *map(style.label, arms)], shares)]
+    for decoding, columns in SHARES.items():
+        if table[columns[0]].notna().any():
+            shares = [[name, *(_share(rows, arm, columns) for arm in arms)] for name, rows in settings]
+            lines += ["", *_table([f"share of GRPO's gain, {decoding}", *map(style.label, arms)], shares)]
     return "\n".join(lines) + "\n"
 
 
@@ -85,8 +97,8 @@ def _accuracies(rows: pd.DataFrame, arms: list[str]) -> list[str]:
     return ["" if pd.isna(sampled) else f"{sampled:.1f} / {greedy:.1f}" for sampled, greedy in pairs]
 
 
-def _share(rows: pd.DataFrame, arm: str) -> str:
-    if arm not in rows.index or pd.isna(rows.recovered[arm]):
+def _share(rows: pd.DataFrame, arm: str, columns: list[str]) -> str:
+    if arm not in rows.index or pd.isna(rows[columns[0]][arm]):
         return ""
-    row = rows.loc[arm]
-    return f"{row.recovered:.2f} [{row.recovered_low:.2f}, {row.recovered_high:.2f}]"
+    value, low, high = rows.loc[arm, columns]
+    return f"{value:z.2f} [{low:z.2f}, {high:z.2f}]"
