@@ -111,7 +111,10 @@ PATHS = {
         for table in catalogue.ARM_TABLES
     },
     "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
-    "acceptance": lambda jobs: once(BASE + "/acceptance.csv", plan.policies),
+    "acceptance": lambda jobs: once(
+        BASE + "/acceptance.csv",
+        plan.policies if jobs == plan.jobs else jobs,  # some policies are only examined
+    ),
     "expectations": lambda jobs: once(rules.expectations.output.expectations, jobs),
     "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
     "theory": lambda jobs: [RESULTS + "/theory.csv"],

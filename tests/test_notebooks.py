@@ -95,6 +95,14 @@ def test_the_whole_dag_can_be_built(experiment):
 
 
 @pytest.mark.slow
+def test_the_main_job_takes_one_policy():
+    code, output = snakemake(ROOT, "main", "--dry-run", "--nolock", "--forceall", "--configfile", "config/laptop.yaml")
+    assert code == 0, output
+    assert re.search(r"^pretrain +1$", output, re.M), output
+    assert re.search(r"^acceptance +1$", output, re.M), output
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
