@@ -44,7 +44,6 @@ def _panel(axes, points: pd.DataFrame, cost: str) -> None:
     for arm, rows in points[points.arm != BASE].groupby("arm", sort=False):
         mean = style.curve(axes, rows, cost, "accuracy", arm)
         ends[arm] = (mean.x.iloc[-1], mean.value.iloc[-1])
-    spent = points[points[cost] > 0][cost]
-    style.log_axis(axes, (1, 2, 5) if spent.max() < 100 * spent.min() else (1,))
+    style.log_axis(axes)
     axes.margins(y=0.1)
     style.label_ends(axes, ends)

@@ -4,6 +4,8 @@ A panel an arm, a row a setting. Bars: the expected share of GRPO's gain. Points
 Fieller's 95 % interval over policies; hollow outside the bar. Without a clear gain of GRPO there is no point.
 """
 
+from textwrap import fill
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +15,7 @@ from oneshot.figures.expectations_table import KEPT, frame
 from oneshot.figures.tables import RIVAL
 
 __all__ = ["draw", "frame"]
-ROW, MARGIN = 0.2, 0.9
+ROW, MARGIN = 0.2, 1.0
 """Height of a row, and of everything else, in inches."""
 LIMITS = (-0.4, 1.7)
 """Shares shown; intervals that reach beyond are cut there."""
@@ -28,7 +30,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for panel, arm in zip(axes[0], arms, strict=False):
         rows = table[table.arm == arm]
         _panel(panel, rows.assign(place=names[rows.index].map(places)), style.color(arm))
-        panel.set_title(style.label(arm), loc="left", fontsize=7)
+        panel.set_title(fill(style.label(arm), 10), loc="left", fontsize=7)
         panel.set(xlim=LIMITS, xticks=[0, 0.5, 1, 1.5])
         panel.set_xticklabels(["0", "", "1", ""])
     axes[0][0].set_yticks(list(places.values()), list(places))

@@ -49,7 +49,7 @@ def _accuracies(axes, points: pd.DataFrame) -> None:
         drawn = panel.plot(stars.point, stars[column], "*", color="black", markersize=6, alpha=0.7)
         panel.set(ylabel=f"accuracy, {style.DECODING_TITLES[decoding]}", ylim=(0, 1.05 * panel.dataLim.y1))
         if decoding == "sampled":
-            panel.legend(drawn[:1], ["α* on test"], loc="lower right", frameon=False, fontsize=8, handletextpad=0.1)
+            panel.legend(drawn[:1], ["α* on test"], loc="best", frameon=False, fontsize=8, handletextpad=0.1)
 
 
 def _spread(axes, points: pd.DataFrame) -> None:

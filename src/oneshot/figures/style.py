@@ -39,6 +39,8 @@ PREDICTED = "#333333"
 DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}
 WIDTH, COLUMN = 6.8, 3.3
 """Width of a full page and of one column, in inches."""
+LONG = 100
+"""Ratio of the ends of a long log axis."""
 LABEL_GAP = 9
 """Smallest distance between the labels of one panel, in typographic points."""
 
@@ -128,10 +130,11 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
         )
 
 
-def log_axis(axes: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
-    """A log x axis with plain numbers at these multiples of the powers of ten."""
+def log_axis(axes: Axes) -> None:
+    """A log x axis with plain numbers at 1, 2 and 5 times the powers of ten; if it is long, at those alone."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < LONG * low else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
