@@ -136,10 +136,8 @@ def test_a_move_and_its_divergence(policy, other, rollouts, tmp_path):
 
 
 def test_a_step(policy, other, rollouts):
-    for each in (
-        policy,
-        other,
-    ):  # at the usual ε, Adam makes a step of the rounding where a gradient is next to nothing
+    # At the usual ε, Adam makes a step of the rounding where a gradient is next to nothing.
+    for each in (policy, other):
         masters = MasterWeights(each.model, partial(AdamW, lr=1e-2, eps=1e-2, weight_decay=0.0))
         assert max(lab_of(each).climb(masters, weigh(rollouts))) < 1e-4
     assert same(weights_of(policy), weights_of(other))
