@@ -387,4 +387,11 @@ def test_whatever_it_is_given_is_settled_or_left_to_algebra(gold, answer):
 @given(st.text())
 def test_extraction_never_fails(text):
     assert all(answer in text for answer in final_answers(text))
-    assert final_answers(text.replace("boxed", "") + r"\boxed{70}")[-1] == "70"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text())
+def test_the_last_box_is_found_behind_any_text_that_is_not_open_thinking(text):
+    answered = text.replace("boxed", "").replace("<think>", "") + r"\boxed{70}"
+    assert final_answers(answered)[-1] == "70"
+    assert not final_answers("<think>" + answered.replace("</think>", ""))
