@@ -32,6 +32,46 @@ def test_only_the_bare_answer_is_paid(task, completion, status):
     assert get_task(task).verify(Problem(task, "42 - 25 =", "17"), completion).status is status
 
 
+@pytest.mark.parametrize(
+    ("completion", "status"),
+    [
+        (" 11 + 2 = 13. 13 + 6 = 19\n", Status.CORRECT),
+        (" 11 + 2 + 6 = 13 + 6 = 19", Status.CORRECT),
+        ("19", Status.CORRECT),
+        (" 11 + 2 = 13. 13 + 6 = 19.", Status.CORRECT),
+        (" 11 + 2 = 14. 14 + 6 = 19", Status.CORRECT),  # the work is not read
+        (" 11 + 2 = 13. 13 + 6 = 20", Status.WRONG),
+        (" 11 + 2 = 13", Status.WRONG),
+        (" 11 + 2 + 6 = 019", Status.WRONG),
+        (" 11 + 2 + 6 = -19", Status.WRONG),
+        (" 11 + 2 = 13. 13 + 6", Status.UNPARSABLE),
+        (" 11 + 2 + 6 = 19 = ", Status.UNPARSABLE),
+        (" 11 + 2 + 6 = 18 or 19", Status.UNPARSABLE),
+        (" 11 + 2 + 6 = 19..", Status.UNPARSABLE),
+        (" 11 + 2 + 6 = \N{ARABIC-INDIC DIGIT ONE}9", Status.UNPARSABLE),
+        ("", Status.UNPARSABLE),
+    ],
+)
+def test_worked_sums_are_paid_for_what_follows_the_last_equals_sign(completion, status):
+    assert get_task("worked_sum").verify(Problem("worked_sum", "", "19"), completion).status is status
+
+
+def test_a_worked_sum_can_be_begun_in_either_way():
+    task = get_task("worked_sum")
+    for problem in draw_problems(task, (0, 100), 30, seed=0):
+        numbers = problem.prompt.removeprefix("Work out ").partition(",")[0]
+        assert task.opening("rewritten", problem) == f" {numbers} ="
+        assert task.opening("one_by_one", problem) == f" {numbers.rpartition(' +')[0]} ="
+        assert sum(map(int, numbers.split(" + "))) == int(problem.answer)
+
+
+def test_every_capital_is_asked_and_none_that_is_shown():
+    problems = draw_problems(get_task("capitals"), (0, 100), 80, seed=0)
+    assert len({problem.prompt for problem in problems}) == 80
+    assert all(task_class("capitals").verify(problem, f" {problem.answer}\n").reward == 1 for problem in problems)
+    assert not {"Paris", "Tokyo"} & {problem.answer for problem in problems}
+
+
 @pytest.mark.parametrize("family", GYM_FAMILIES)
 def test_a_family_is_the_same_everywhere_and_has_one_word_answers(family):
     one, other = (draw_problems(get_task(family), (0, 50), 20, seed=3) for _ in range(2))

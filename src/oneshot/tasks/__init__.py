@@ -25,10 +25,12 @@ MATHEMATICS = ("aime24", "aime25", "gsm8k", "math500", "math_train")
 TASKS = {
     "addition": "oneshot.tasks.addition:Addition",
     "arithmetic": "oneshot.tasks.arithmetic:Arithmetic",
+    "capitals": "oneshot.tasks.capitals:Capitals",
     "ladder": "oneshot.tasks.ladder:Ladder",
     "plan": "oneshot.tasks.plan:Plan",
     "programs": "oneshot.tasks.programs:Programs",
     "sorting": "oneshot.tasks.sorting:Sorting",
+    "worked_sum": "oneshot.tasks.worked_sum:WorkedSum",
     **dict.fromkeys(CONTEXTS, "oneshot.tasks.contexts:Contexts"),
     **dict.fromkeys(GYM_FAMILIES, "oneshot.tasks.gym:GymTask"),
     **dict.fromkeys(MATHEMATICS, "oneshot.tasks.published:PublishedTask"),
