@@ -16,6 +16,8 @@ from oneshot.rollouts import save_rollouts
 from oneshot.sampling import Sampling
 from oneshot.tasks.problem_sets import save_problems
 
+TWICE = {"samples": 2, "retention_samples": 3}
+
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
@@ -36,7 +38,7 @@ def test_what_is_missing_names_its_notebook():
     for call, notebook in (
         (lambda: open_policies("policy/model.safetensors", "torch"), "00_pretrain"),
         (lambda: open_batch(["rollouts.parquet"]), "01_sample"),
-        (lambda: open_examinations({"test": "test.jsonl"}, "run", Sampling(1.0, 6), {"samples": 2}), "00_problems"),
+        (lambda: open_examinations({"test": "test.jsonl"}, "run", Sampling(1.0, 6), TWICE), "00_problems"),
         (lambda: seconds_in(["timings.csv"], "02_gradient"), "02_gradient"),
     ):
         with pytest.raises(MissingInput, match=notebook):
@@ -53,12 +55,12 @@ def test_shards_make_one_batch_and_no_shards_make_none(rollouts, project):
     assert open_batch([]) == (None, {})
 
 
-def test_retention_is_asked_once_and_the_rest_as_often_as_is_said(policy, problems, project):
+def test_every_split_is_asked_as_often_as_is_said(policy, problems, project):
     paths = {split: f"{split}.jsonl" for split in ("validation", "retention")}
     for path in paths.values():
         save_problems(problems, project / path)
-    exams = open_examinations(paths, "run", Sampling(0.9, 6, group_size=4), {"samples": 2})
-    assert {split: exam.num_rollouts for split, exam in exams.items()} == {"validation": 24, "retention": 12}
+    exams = open_examinations(paths, "run", Sampling(0.9, 6, group_size=4), TWICE)
+    assert {split: exam.num_rollouts for split, exam in exams.items()} == {"validation": 24, "retention": 36}
     twin = TorchEngine(Policy(copy.deepcopy(policy.model), policy.tokenizer), num_slots=5)
     drawn, again = (exams["validation"].draw(engine) for engine in (TorchEngine(policy), twin))
     assert drawn.text.tolist() == again.text.tolist()

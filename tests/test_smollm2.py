@@ -17,14 +17,14 @@ def finished(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
     config = yaml.safe_load((folder / "config/smollm2.yaml").read_text())
     config |= {"experiment": "few", "acceptance": {}}
-    config["cells"][0]["runs"] = [0]
+    config["cells"][0]["arms"] = ["one_shot", "one_batch", "grpo"]
     config["batch"] |= {"prompts": 24, "blocks": 2}
     config["sampling"]["group_size"] = 8
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
     config["arms"]["grpo"]["settings"] |= {"steps": 8, "checkpoints": []}
     config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5], "prompts_per_step": [2, 4]}
     config["tuning"] = {"max_extensions": 0}
-    for split, count in {"train": 32, "validation": 24, "test": 24, "retention": 4}.items():
+    for split, count in {"train": 33, "validation": 24, "test": 24, "retention": 4}.items():
         config["splits"]["sums"][split]["problems"] = count
     (folder / "config/few.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     code, output = snakemake(folder, "figures", "--configfile", "config/few.yaml")
@@ -56,7 +56,7 @@ def test_the_predicted_kl_is_the_measured_one(finished):
 def test_a_split_of_several_tasks_is_reported_by_task(finished):
     """The whole is the mean of its parts, weighted by their problems."""
     points = table(finished, "grpo", "points").query("split == 'test' and point == 0").set_index("asked")
-    tasks = ["addition", "chain_sum"]
+    tasks = ["addition", "chain_sum", "worked_sum"]
     assert points.index.tolist() == ["all", *tasks]
     assert points.accuracy["all"] == pytest.approx(points.accuracy[tasks].mean())
     assert set(table(finished, "grpo", "by_problem").asked) == set(tasks)

@@ -18,13 +18,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from torch.optim import AdamW
 
 from oneshot.baselines.lab import Lab, Step
 from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios, truncated
 from oneshot.gradients.weights import weigh
 from oneshot.rollouts import num_groups
-from oneshot.steps.master_weights import MasterWeights
+from oneshot.steps.master_weights import MasterWeights, adamw
 
 USES_BATCH = True
 
@@ -44,7 +43,7 @@ class Settings:
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy on its batch; ends at the best length found."""
     batch, steps = weigh(lab.batch, rewards=lab.rewards), list(minibatches(lab.batch, settings))
-    masters = MasterWeights(lab.policy.model, partial(AdamW, lr=settings.learning_rate, weight_decay=0.0))
+    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
     looks = {max(1, round(share * len(steps))) for share in settings.looks}
     found, best, kept = {}, 0, {}
     for number, rows in enumerate(lab.track(steps), start=1):

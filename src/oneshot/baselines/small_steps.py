@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from torch.optim import AdamW
-
 from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
-from oneshot.steps.master_weights import MasterWeights
+from oneshot.steps.master_weights import MasterWeights, adamw
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
-    masters = MasterWeights(lab.policy.model, partial(AdamW, lr=settings.learning_rate, weight_decay=0.0))
+    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
     last = num_steps(settings, lab.sampling.group_size, lab.budget)
     reported = {settings.steps, last}
     for step in lab.track(range(1, last + 1)):

@@ -25,9 +25,9 @@ def open_batch(paths: list[str]) -> tuple[pd.DataFrame | None, dict[str, str]]:
 def open_examinations(
     paths: dict[str, str], run: str, sampling: Sampling, evaluation: dict[str, int]
 ) -> dict[str, Examination]:
-    """Split -> the examination on the problems in its file, with `evaluation["samples"]` samples per problem."""
+    """Split -> the examination on the problems in its file, with as many samples per problem as `evaluation` says."""
     sets = {split: load_problems(require(path, "00_problems")) for split, path in paths.items()}
-    return examinations(sets, run, sampling, evaluation["samples"])
+    return examinations(sets, run, sampling, **evaluation)
 
 
 def seconds_in(paths: list[str], notebook: str) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from oneshot.arms import WHOLE_SPLIT
 from oneshot.engines.protocol import Engine
@@ -56,10 +57,13 @@ class Examination:
         return draw_rollouts(engine, self.problems, Draw(self.run, self.split), greedy)
 
 
-def examinations(sets: dict[str, list[Problem]], run: str, sampling: Sampling, samples: int) -> dict[str, Examination]:
-    """Split -> the examination on its problems, with `samples` samples per problem, or one for retention."""
+def examinations(
+    sets: dict[str, list[Problem]], run: str, sampling: Sampling, samples: int, retention_samples: int
+) -> dict[str, Examination]:
+    """Split -> the examination on its problems, with that many samples per problem."""
+    counts = {split: retention_samples if split == "retention" else samples for split in sets}
     return {
-        split: Examination(problems, run, split, replace(sampling, group_size=1 if split == "retention" else samples))
+        split: Examination(problems, run, split, replace(sampling, group_size=counts[split]))
         for split, problems in sets.items()
     }
 
@@ -86,32 +90,33 @@ def measure(
 ) -> Measurement:
     """Measure the engine's policy on an examination, sampled and greedy, with its KL to `base`.
 
+    The KL is taken along the first sample of each problem: more of them tell little, and cost as much as drawing.
     `sampled` are the examination's rollouts, if they are drawn already. With `retention`, the row of the whole split
     also has the sampled accuracy there, on a task not trained on.
     """
     sampled = examination.draw(engine) if sampled is None else sampled
     greedy = examination.draw_greedy(engine)
     temperatures = (examination.sampling.temperature, examination.base_temperature)
-    kl = sequence_kl(engine.policy, base, sampled, *temperatures).numpy()
+    first = sampled[sampled.sample_id == 0]
+    kl = sequence_kl(engine.policy, base, first, *temperatures).numpy()
     task_of = {problem.id: problem.task for problem in examination.problems}
-    asked, greedy_asked = (table.problem_id.map(task_of).to_numpy() for table in (sampled, greedy))
-    tasks = list(dict.fromkeys(task_of.values()))
-    rows = [_figures(WHOLE_SPLIT, sampled, greedy, kl)]
+    tables = (sampled, greedy, first.assign(kl_nats=kl))
+    rows = [_figures(WHOLE_SPLIT, *tables)]
     if retention:
         rows[0]["retention_accuracy"] = retention.draw(engine).reward.mean()
+    tasks = list(dict.fromkeys(task_of.values()))
     for task in tasks if len(tasks) > 1 else ():
-        chosen = asked == task
-        rows.append(_figures(task, sampled[chosen], greedy[greedy_asked == task], kl[chosen]))
+        rows.append(_figures(task, *(table[table.problem_id.map(task_of) == task] for table in tables)))
     return Measurement(sampled, rows, _by_problem(sampled, greedy, task_of))
 
 
-def _figures(asked: str, sampled: pd.DataFrame, greedy: pd.DataFrame, kl: np.ndarray) -> dict:
+def _figures(asked: str, sampled: pd.DataFrame, greedy: pd.DataFrame, first: pd.DataFrame) -> dict:
     return {
         "asked": asked,
         **summarise_rollouts(sampled),
         "greedy_accuracy": greedy.reward.mean(),
-        "kl_nats": kl.mean(),
-        "kl_nats_per_token": kl.sum() / sampled.tokens.map(len).sum(),
+        "kl_nats": first.kl_nats.mean(),
+        "kl_nats_per_token": first.kl_nats.sum() / first.tokens.map(len).sum(),
     }
 
 
@@ -142,6 +147,8 @@ def sequence_kl(
     """
     kl = torch.zeros(len(rollouts), dtype=torch.float64)
     temperatures = (temperature, other_temperature or temperature)
+    if temperatures[0] == temperatures[1] and _equal(policy.model, other.model):
+        return kl
     at_once = max(1, LOGITS_AT_ONCE // policy.model.config.vocab_size)
     for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), chunk_tokens):
         layout = pack(rollouts.iloc[chunk]).to(policy.model.device)
@@ -149,6 +156,10 @@ def sequence_kl(
         kl_Q = torch.cat([_token_kl((policy, other), hidden, temperatures) for hidden in states])
         kl.index_add_(0, torch.from_numpy(chunk)[layout.rows_C.cpu()], kl_Q[layout.different_C].cpu())
     return kl
+
+
+def _equal(model: Module, other: Module) -> bool:
+    return all(torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))
 
 
 def _token_kl(

