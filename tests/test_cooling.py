@@ -80,7 +80,9 @@ def test_entropy_counts_every_token_once(policy, problems, engine):
 
 def test_what_is_drawn_already_is_not_drawn_again(policy, problems, engine):
     exam = Examination(problems, "test", "test", Sampling(0.9, 6, 2))
-    drawn = exam.draw(engine)
-    again, once = measure(exam, engine, policy), measure(exam, engine, policy, sampled=drawn)
-    assert once.sampled is drawn
+    drawn = exam.draw_both(engine)
+    again, once = measure(exam, engine, policy), measure(exam, engine, policy, drawn=drawn)
+    assert once.sampled is drawn[0]
+    assert drawn[0].text.tolist() == exam.draw(engine).text.tolist()
+    assert drawn[1].problem_id.tolist() == [problem.id for problem in problems]
     assert again.rows == once.rows

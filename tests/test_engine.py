@@ -42,7 +42,7 @@ def build(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("beginning", ["", "47+8-5=50;1+2=;3"])
+@pytest.mark.parametrize("beginning", ["", "47+8-5=50;1+2=;3", "47+8-5=50;1+2=;3;sort:dacb="])
 def test_logprobs_are_those_of_transformers(architecture, beginning):
     """Qwen3 with head norms, Llama untied with grouped queries, Qwen2 with biases, OLMo3 with norms after attention and
     MLP, with windows of four tokens and with YaRN: all against the plain model."""
@@ -116,6 +116,20 @@ def test_rollouts_that_go_together_are_those_they_would_be_alone(policy):
         assert torch.equal(alone.tokens_RT[0, :length], together.tokens_RT[sample, :length])
         assert torch.allclose(alone.logprobs_RT[0, :length], together.logprobs_RT[sample, :length], atol=1e-5)
         assert torch.allclose(alone.entropy_R[0], together.entropy_R[sample], atol=1e-5)
+
+
+@pytest.mark.parametrize("num_slots", [2, 64])
+@pytest.mark.parametrize("temperature", [0.8, 0.0])
+def test_greedy_completions_come_last_and_change_no_other(policy, num_slots, temperature):
+    sampled, greedy = generate(policy, temperature=temperature), generate(policy, group_size=1, temperature=0.0)
+    tokens = [policy.encode(prompt) for prompt in PROMPTS]
+    both = TorchEngine(policy, num_slots).generate(
+        tokens, keys(len(tokens), 5), temperature=temperature, max_new_tokens=7, also_greedy=True
+    )
+    for field in ("tokens_RT", "lengths_R", "ended_R"):
+        groups = getattr(both, field).unflatten(0, (len(tokens), 6))
+        assert torch.equal(groups[:, :5].flatten(0, 1), getattr(sampled, field))
+        assert torch.equal(groups[:, 5], getattr(greedy, field))
 
 
 def test_equal_rollouts_are_decoded_once(policy, monkeypatch):

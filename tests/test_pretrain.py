@@ -61,7 +61,7 @@ class CarefulEngine:
     def __init__(self, policy):
         self.policy = policy
 
-    def generate(self, prompts, keys_PG, *, temperature, max_new_tokens, on_finished):
+    def generate(self, prompts, keys_PG, *, temperature, max_new_tokens, also_greedy, on_finished):
         completions = [self._answer(self.policy.decode(prompt), temperature) for prompt in prompts for _ in keys_PG[0]]
         rows = [[*self.policy.encode(completion), self.policy.end_id] for completion in completions]
         lengths_R = torch.tensor([len(row) for row in rows])

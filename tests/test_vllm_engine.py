@@ -85,6 +85,20 @@ def test_greedy_tokens_are_those_of_the_cpu_engine(pair, prompts):
     assert_same_greedy(*pair, prompts)
 
 
+@needs_vllm
+def test_greedy_completions_come_last_and_change_no_other(pair, prompts):
+    _, engine = pair
+    options = {"temperature": 1.0, "max_new_tokens": LENGTH}
+    both = engine.generate(prompts, keys(3), **options, also_greedy=True)
+    sampled, greedy = draw(engine, prompts, keys(3)), draw(engine, prompts, keys(3, 1), 0.0)
+    for field in ("lengths_R", "ended_R"):
+        groups = getattr(both, field).view(3, 5)
+        assert torch.equal(groups[:, :4].flatten(), getattr(sampled, field))
+        assert torch.equal(groups[:, 4], getattr(greedy, field))
+    width = greedy.tokens_RT.shape[1]
+    assert torch.equal(both.tokens_RT.view(3, 5, -1)[:, 4, :width], greedy.tokens_RT)
+
+
 def four_groups(policy, engine, temperature=1.0):
     problems = draw_problems(get_task("arithmetic"), (0, 60), 4, seed=0)
     return draw_rollouts(engine, problems, Draw("v", "v"), Sampling(temperature, LENGTH, group_size=4))

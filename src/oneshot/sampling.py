@@ -56,13 +56,15 @@ def draw_rollouts(
     sampling: Sampling,
     *,
     opening: str = "",
+    also_greedy: bool = False,
     on_finished: Callable[[int], object] = lambda count: None,
 ) -> pd.DataFrame:
     """`group_size` rollouts per problem from the engine's policy, scored by the problem's task.
 
     Returns the table of `oneshot.rollouts`. `opening` is a forced start of the answer: fed as part of the prompt,
-    verified as part of the completion. `on_finished(n)` is called from time to time with the number of rollouts
-    finished since the last call.
+    verified as part of the completion. With `also_greedy` each problem gets one more, decoded greedily, as its last;
+    what it shares with the others is computed once. `on_finished(n)` is called from time to time with the number of
+    rollouts finished since the last call.
     """
     prompts = [engine.policy.encode_prompt(problem.task, problem.prompt, opening) for problem in problems]
     keys_PG = torch.tensor(
@@ -79,6 +81,7 @@ def draw_rollouts(
         keys_PG,
         temperature=sampling.temperature,
         max_new_tokens=sampling.max_new_tokens,
+        also_greedy=also_greedy,
         on_finished=on_finished,
     )
     return score(engine.policy, problems, prompts, generation, opening)

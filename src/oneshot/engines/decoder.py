@@ -5,11 +5,12 @@ attention, full or within a sliding window, gated feed-forward. Fused weights ar
 after the model's weights change.
 
 Shapes, some of them other than in the rest of the package: B rows, S slots, P prompts, L positions, M positions seen,
-H key-value heads, Q queries per key-value head, N heads of one kind, K head size, E hidden, V vocabulary.
+C positions of a shared prefix, H key-value heads, Q queries per key-value head, N heads of one kind, K head size,
+E hidden, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 from transformers import PreTrainedModel
+
+from oneshot.engines.attention import Prefix, mask, mix, score, seen
 
 SUPPORTED = ("qwen3", "qwen2", "llama", "olmo3")
 
@@ -73,7 +76,7 @@ class Decoder:
         longest, before = max(1, *map(len, prompts)), prefix[0].shape[2] if prefix else 0
         tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
         positions_PL = (before + torch.arange(longest)).expand(len(prompts), longest)
-        seen_LM = self._by_window(lambda window: _seen(positions_PL[0], before + longest, window))
+        seen_LM = self._by_window(lambda window: seen(positions_PL[0], before + longest, window))
         keys_values = []
 
         def attend(layer, query_PHQLK, key_PHLK, value_PHLK):
@@ -89,24 +92,37 @@ class Decoder:
         self._body(tokens_PL, positions_PL, attend)
         return keys_values
 
-    def step(self, tokens_S: Tensor, positions_S: Tensor, caches: list[Tensor]) -> Tensor:
-        """Logits [S, V] after one more token per row, whose keys and values are written to `caches` at its position."""
+    def step(
+        self, tokens_S: Tensor, positions_S: Tensor, caches: list[Tensor], prefixes: Sequence[Prefix] = ()
+    ) -> Tensor:
+        """Logits [S, V] after one more token per row, whose keys and values are written to `caches` at its position.
+
+        The positions of a slot that continues a prefix are counted from the prefix's end.
+        """
         length = int(positions_S.max()) + 1
-        rows_S = torch.arange(len(tokens_S))
-        mask_SM = self._by_window(
-            lambda window: torch.where(_seen(positions_S, length, window), 0.0, -torch.inf)[:, None, None]
-        )
+        rows_S, absolute_S = torch.arange(len(tokens_S)), positions_S.clone()
+        for prefix in prefixes:
+            absolute_S[prefix.slots] += prefix.length
+        mask_SM = self._by_window(lambda window: mask(positions_S, length, window))
+        mask_SC = [
+            self._by_window(lambda window, of=prefix: mask(absolute_S[of.slots], of.length, window))
+            for prefix in prefixes
+        ]
 
         def attend(layer, query_SHQLK, key_SHLK, value_SHLK):
             keys, values = caches[2 * layer], caches[2 * layer + 1]
             keys[rows_S, :, :, positions_S] = key_SHLK[:, :, 0]
             values[rows_S, :, :, positions_S] = value_SHLK[:, :, 0]
             query_SHQK = query_SHQLK[:, :, :, 0] * self.head_size**-0.5
-            scores_SHQM = query_SHQK @ keys[..., :length] + mask_SM[self.layers[layer].window]
-            out_SHKQ = values[..., :length] @ scores_SHQM.softmax(dim=-1).transpose(2, 3)
-            return out_SHKQ.transpose(2, 3)[:, :, :, None]
+            window = self.layers[layer].window
+            scores_SHQM = query_SHQK @ keys[..., :length] + mask_SM[window]
+            shared = [
+                (prefix.slots, *score(query_SHQK[prefix.slots], prefix.keys_values[2 * layer :], hidden[window]))
+                for prefix, hidden in zip(prefixes, mask_SC, strict=True)
+            ]
+            return mix(scores_SHQM, values[..., :length], shared)[:, :, :, None]
 
-        return self._logits(self._body(tokens_S[:, None], positions_S[:, None], attend)[:, 0])
+        return self._logits(self._body(tokens_S[:, None], absolute_S[:, None], attend)[:, 0])
 
     def _body(self, tokens_BL: Tensor, positions_BL: Tensor, attend) -> Tensor:
         hidden_BLE = self.embedding[tokens_BL]
@@ -158,12 +174,6 @@ class Decoder:
 
     def _logits(self, hidden_BE: Tensor) -> Tensor:
         return self._normed(hidden_BE, self.norm) @ self.head.T
-
-
-def _seen(positions_B: Tensor, length: int, window: int | None) -> Tensor:
-    """[B, M]: whether a token at each of these positions sees each of the first `length` positions."""
-    distance_BM = positions_B[:, None] - torch.arange(length)
-    return (distance_BM >= 0) & (distance_BM < (window or length))
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

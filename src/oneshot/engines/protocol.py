@@ -20,7 +20,7 @@ class Generation:
     tokens_RT: Tensor
     """int64 token ids."""
     logprobs_RT: Tensor
-    """FP32 log π of each drawn token, in nats, under the sampling temperature (temperature 1 if greedy)."""
+    """FP32 log π of each drawn token, in nats, under the sampling temperature (temperature 1 if that is 0)."""
     entropy_R: Tensor
     """FP32 mean over the row's tokens of the entropy of π, in nats, under the same temperature. An engine that does
     not see all of π gives an estimate, or nan if it has none."""
@@ -39,10 +39,12 @@ class Engine(Protocol):
         *,
         temperature: float,
         max_new_tokens: int,
+        also_greedy: bool = False,
         on_finished: Callable[[int], object],
     ) -> Generation:
         """Draw a completion for every key, with the policy's current weights; `temperature` 0 is greedy.
 
+        With `also_greedy` every prompt gets one completion more, the last of its group, decoded greedily.
         `on_finished(n)` is called from time to time with the number of rollouts finished since the last call.
         """
 

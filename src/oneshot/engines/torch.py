@@ -3,8 +3,8 @@
 Rollouts of one prompt that have drawn the same tokens so far share a slot, which decodes once for all of them. When
 they draw different tokens they split: each different token gets a slot with a copy of the keys and values so far. Each
 rollout has its own noise, so sharing and batching do not change it. A slot without rollouts is reused. A prefix that
-prompts share (worked examples, a system message) is computed once per call. The weights are read from the
-`transformers` model at every call, so a policy that was moved in place is sampled with its new weights.
+prompts share (worked examples, a system message) is computed once per call and kept once, for all slots. The weights
+are read from the `transformers` model at every call, so a policy that was moved in place is sampled with its new ones.
 
 Shapes: P prompts, G rollouts each, R rollouts, F of them in flight, S slots, N different tokens drawn in a step
 (by slot), L positions, V vocabulary.
@@ -13,9 +13,10 @@ Shapes: P prompts, G rollouts each, R rollouts, F of them in flight, S slots, N 
 from collections import defaultdict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from oneshot.engines.decoder import SUPPORTED, Decoder
+from oneshot.engines.decoder import SUPPORTED, Decoder, Prefix
 from oneshot.engines.noise import gumbel
 from oneshot.engines.protocol import Generation, check_prompts
 from oneshot.policies.models import Policy
@@ -38,9 +39,14 @@ class TorchEngine:
         self.policy, self.num_slots = policy, num_slots
 
     @torch.inference_mode()
-    def generate(self, prompts, keys_PG, *, temperature, max_new_tokens, on_finished=lambda count: None) -> Generation:
+    def generate(
+        self, prompts, keys_PG, *, temperature, max_new_tokens, also_greedy=False, on_finished=lambda count: None
+    ) -> Generation:
         check_prompts(prompts, max_new_tokens, self.policy.model.config.max_position_embeddings)
-        decoding = _Decoding(self.policy, prompts, keys_PG, temperature, max_new_tokens, self.num_slots)
+        greedy_PG = torch.full(keys_PG.shape, not temperature)
+        if also_greedy:
+            keys_PG, greedy_PG = F.pad(keys_PG, (0, 1)), F.pad(greedy_PG, (0, 1), value=True)
+        decoding = _Decoding(self.policy, prompts, keys_PG, greedy_PG, temperature, max_new_tokens, self.num_slots)
         while decoding.advance():
             on_finished(decoding.take_finished())
         on_finished(decoding.take_finished())
@@ -50,11 +56,12 @@ class TorchEngine:
 class _Decoding:
     """One call of `generate`: the queue of rollouts, those in flight and their slots, what has been drawn so far."""
 
-    def __init__(self, policy, prompts, keys_PG, temperature, max_new_tokens, num_slots):
+    def __init__(self, policy, prompts, keys_PG, greedy_PG, temperature, max_new_tokens, num_slots):
         num_prompts, self.group_size = keys_PG.shape
         self.num_rows = num_prompts * self.group_size
         self.decoder = Decoder(policy.model)
-        self.prompts, self.keys_R, self.end_id = prompts, keys_PG.flatten(), policy.end_id
+        self.prompts, self.end_id = prompts, policy.end_id
+        self.keys_R, self.greedy_R = keys_PG.flatten(), greedy_PG.flatten()
         self.prefix_P = shared_prefixes(prompts)
         self.prefilled: dict[tuple[int, ...], list[Tensor]] = {}
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
@@ -65,10 +72,13 @@ class _Decoding:
         self.ended_R = torch.zeros(self.num_rows, dtype=torch.bool)
         self.next_row = self.num_finished = 0
         self.num_slots = min(num_slots, self.num_rows)
-        self.caches = self.decoder.empty_caches(self.num_slots, max(map(len, prompts)) + max_new_tokens)
+        longest = max(len(prompt) - len(prefix) for prompt, prefix in zip(prompts, self.prefix_P, strict=True))
+        self.caches = self.decoder.empty_caches(self.num_slots, longest + max_new_tokens)
         self.last_S = torch.zeros(self.num_slots, dtype=torch.int64)
-        """Each slot's newest token, which has not been fed yet, and its position."""
+        """Each slot's newest token, which has not been fed yet, and its position, counted from the shared prefix."""
         self.positions_S = torch.zeros(self.num_slots, dtype=torch.int64)
+        self.prefix_S = torch.full((self.num_slots,), -1)
+        """The shared prefix that each slot continues, by its place in `prefilled`; -1: none."""
         self.rows_F = torch.zeros(0, dtype=torch.int64)
         """The rollouts in flight, and the slot each of them is in."""
         self.slots_F = torch.zeros(0, dtype=torch.int64)
@@ -82,7 +92,7 @@ class _Decoding:
         self._close_gaps()
         used = slice(int(self.slots_F.max()) + 1)
         caches = [cache[used] for cache in self.caches]
-        logits_SV = self.decoder.step(self.last_S[used], self.positions_S[used], caches)
+        logits_SV = self.decoder.step(self.last_S[used], self.positions_S[used], caches, self._prefixes(used))
         self.positions_S[used] += 1
         self._part(self._draw(logits_SV))
         return True
@@ -115,30 +125,32 @@ class _Decoding:
             fed = [self.prompts[prompt][len(prefix) : -1] for prompt in prompts[places].tolist()]
             if prefix and prefix not in self.prefilled:
                 self.prefilled[prefix] = self.decoder.prefill([list(prefix)])
-            for cache, prefilled in zip(
-                self.caches, self.decoder.prefill(fed, self.prefilled.get(prefix)), strict=True
-            ):
-                cache[slots[places], :, :, : prefilled.shape[2]] = prefilled.transpose(2, 3)
+            for cache, filled in zip(self.caches, self.decoder.prefill(fed, self.prefilled.get(prefix)), strict=True):
+                own = filled[:, :, len(prefix) :].transpose(2, 3)
+                cache[slots[places], :, :, : own.shape[3]] = own
+            self.positions_S[slots[places]] = torch.tensor(list(map(len, fed)))
+            self.prefix_S[slots[places]] = list(self.prefilled).index(prefix) if prefix else -1
         self.last_S[slots] = torch.tensor([self.prompts[prompt][-1] for prompt in prompts])
-        self.positions_S[slots] = torch.tensor([len(self.prompts[prompt]) - 1 for prompt in prompts])
         self.rows_F = torch.cat((self.rows_F, rows))
         self.slots_F = torch.cat((self.slots_F, slots[prompt_of_row]))
+
+    def _prefixes(self, used: slice) -> list[Prefix]:
+        """The shared prefixes, with the used slots that continue them."""
+        slots = [(self.prefix_S[used] == place).nonzero().flatten() for place in range(len(self.prefilled))]
+        pairs = zip(slots, self.prefilled.values(), strict=True)
+        return [Prefix(slots, keys_values) for slots, keys_values in pairs if len(slots)]
 
     def _draw(self, logits_SV: Tensor) -> Tensor:
         """Draw and record one token for each rollout in flight [F], from the logits of its slot."""
         logprobs_SV, entropy_S = _log_softmax_and_entropy(logits_SV.float() / (self.temperature or 1.0))
         counts_F = self.lengths_R[self.rows_F]
-        if self.temperature:
-            at_once = max(1, DRAWN_AT_ONCE // logits_SV.shape[1])
-            parts = zip(*(of_F.split(at_once) for of_F in (self.rows_F, self.slots_F, counts_F)), strict=True)
-            tokens_F = torch.cat(
-                [
-                    (logprobs_SV[slots] + gumbel(self.keys_R[rows], counts, logits_SV.shape[1])).argmax(dim=-1)
-                    for rows, slots, counts in parts
-                ]
-            )
-        else:
-            tokens_F = logprobs_SV.argmax(dim=-1)[self.slots_F]
+        greedy_F, tokens_F = self.greedy_R[self.rows_F], torch.empty_like(self.rows_F)
+        if greedy_F.any():
+            tokens_F[greedy_F] = logprobs_SV.argmax(dim=-1)[self.slots_F[greedy_F]]
+        at_once = max(1, DRAWN_AT_ONCE // logits_SV.shape[1])
+        for chosen in (~greedy_F).nonzero().flatten().split(at_once):
+            noise = gumbel(self.keys_R[self.rows_F[chosen]], counts_F[chosen], logits_SV.shape[1])
+            tokens_F[chosen] = (logprobs_SV[self.slots_F[chosen]] + noise).argmax(dim=-1)
         self.tokens_RT[self.rows_F, counts_F] = tokens_F
         self.logprobs_RT[self.rows_F, counts_F] = logprobs_SV[self.slots_F, tokens_F]
         self.entropy_R[self.rows_F] += entropy_S[self.slots_F]
@@ -175,9 +187,10 @@ class _Decoding:
         self.positions_S[last] = 0
 
     def _copy(self, slots: Tensor, others: Tensor) -> None:
-        """Copy keys, values and position of `slots` into `others`."""
+        """Copy keys, values, position and prefix of `slots` into `others`."""
         if len(slots):
             self.positions_S[others] = self.positions_S[slots]
+            self.prefix_S[others] = self.prefix_S[slots]
             length = int(self.positions_S[slots].max())
             for cache in self.caches:
                 cache[others, :, :, :length] = cache[slots, :, :, :length]

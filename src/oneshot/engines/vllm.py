@@ -110,16 +110,19 @@ class VllmEngine:
         *,
         temperature: float,
         max_new_tokens: int,
+        also_greedy: bool = False,
         on_finished: Callable[[int], object] = lambda count: None,
     ) -> Generation:
         check_prompts(prompts, max_new_tokens, self.context)
         self._refresh()
-        generation = self._draw(prompts, keys_PG, temperature, max_new_tokens, on_finished)
+        temperatures_G = [temperature] * keys_PG.shape[1] + [0.0] * also_greedy
+        keys_PG = nn.functional.pad(keys_PG, (0, int(also_greedy)))
+        generation = self._draw(prompts, keys_PG, temperatures_G, max_new_tokens, on_finished)
         if self.sleeps:
             self.sleep()
         return generation
 
-    def _draw(self, prompts, keys_PG, temperature, max_new_tokens, on_finished=lambda count: None) -> Generation:
+    def _draw(self, prompts, keys_PG, temperatures_G, max_new_tokens, on_finished=lambda count: None) -> Generation:
         from vllm import SamplingParams
 
         all_logprobs = self.policy.model.config.vocab_size <= SMALL_VOCABULARY
@@ -127,7 +130,7 @@ class VllmEngine:
         sampling = [
             SamplingParams(
                 temperature=temperature,
-                seed=int(key) if temperature else None,
+                seed=key if temperature else None,
                 max_tokens=max_new_tokens,
                 stop_token_ids=[self.policy.end_id],
                 ignore_eos=True,  # the model's own end tokens; ours is above
@@ -135,11 +138,13 @@ class VllmEngine:
                 flat_logprobs=True,
                 detokenize=False,
             )
-            for key in keys_PG.flatten()
+            for keys_G in keys_PG.tolist()
+            for key, temperature in zip(keys_G, temperatures_G, strict=True)
         ]
         with torch.random.fork_rng(), self._nothing_left_behind():
             outputs = self.llm.generate(asked, sampling, use_tqdm=partial(Progress, on_finished=on_finished))
-        return _generation([output.outputs[0] for output in outputs], self.policy.end_id, bool(temperature))
+        sampled_G = [temperature > 0 for temperature in temperatures_G]
+        return _generation([output.outputs[0] for output in outputs], self.policy.end_id, sampled_G)
 
     @contextmanager
     def _nothing_left_behind(self):
@@ -179,7 +184,7 @@ class VllmEngine:
         if self.dtype != "float32" or model.dtype != torch.float32:
             return
         prompt = [token % model.config.vocab_size for token in range(1, 1 + CANARY_TOKENS)]
-        drawn = self._draw([prompt], torch.zeros(1, 1), 0.0, CANARY_TOKENS)
+        drawn = self._draw([prompt], torch.zeros(1, 1), [0.0], CANARY_TOKENS)
         ids = torch.tensor([prompt + drawn.tokens_RT[0].tolist()], device=model.device)
         with torch.inference_mode():
             logprobs_TV = model(ids[:, :-1]).logits[0, CANARY_TOKENS - 1 :].float().log_softmax(dim=-1)
@@ -210,8 +215,8 @@ def refresh_tied_head(model: nn.Module) -> None:
         head.quant_method.process_weights_after_loading(head)
 
 
-def _generation(completions: list, end_id: int, sampled: bool) -> Generation:
-    """vLLM's completions as rows: token ids, their log-probs, how they ended."""
+def _generation(completions: list, end_id: int, sampled_G: list[bool]) -> Generation:
+    """vLLM's completions as rows: token ids, log-probs, how they ended. `sampled_G`: which of a group are drawn."""
     lengths_R = torch.tensor([len(completion.token_ids) for completion in completions])
     shape = (len(completions), int(lengths_R.max()))
     tokens_RT, logprobs_RT = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape)
@@ -221,7 +226,7 @@ def _generation(completions: list, end_id: int, sampled: bool) -> Generation:
         tokens_RT[row, :length] = torch.tensor(list(completion.token_ids))
         drawn_and_all = torch.tensor(completion.logprobs.logprobs).view(length, -1)
         logprobs_RT[row, :length] = drawn_and_all[:, 0]
-        entropy_R[row] = _mean_entropy(drawn_and_all, sampled)
+        entropy_R[row] = _mean_entropy(drawn_and_all, sampled_G[row % len(sampled_G)])
     ended_R = tokens_RT.gather(1, lengths_R[:, None] - 1).flatten() == end_id
     return Generation(tokens_RT, logprobs_RT, entropy_R, lengths_R, ended_R)
 

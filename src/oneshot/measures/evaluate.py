@@ -17,7 +17,7 @@ from oneshot.engines.protocol import Engine
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.packing import pack, packed_hidden
 from oneshot.policies.models import Policy
-from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts, summarise_rollouts
+from oneshot.sampling import Draw, Sampling, draw_rollouts, summarise_rollouts
 from oneshot.tasks.task import Problem
 
 LOGITS_AT_ONCE = 2**23
@@ -51,10 +51,11 @@ class Examination:
         """Sampled rollouts of the engine's policy as it is now."""
         return draw_rollouts(engine, self.problems, Draw(self.run, self.split), self.sampling)
 
-    def draw_greedy(self, engine: Engine) -> pd.DataFrame:
-        """One greedy rollout per problem."""
-        greedy = replace(self.sampling, temperature=GREEDY, group_size=1)
-        return draw_rollouts(engine, self.problems, Draw(self.run, self.split), greedy)
+    def draw_both(self, engine: Engine) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Sampled rollouts, and one greedy rollout per problem."""
+        drawn = draw_rollouts(engine, self.problems, Draw(self.run, self.split), self.sampling, also_greedy=True)
+        greedy = drawn.sample_id == self.sampling.group_size
+        return drawn[~greedy].reset_index(drop=True), drawn[greedy].assign(sample_id=0).reset_index(drop=True)
 
 
 def examinations(
@@ -85,17 +86,16 @@ def measure(
     engine: Engine,
     base: Policy,
     *,
-    sampled: pd.DataFrame | None = None,
+    drawn: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     retention: Examination | None = None,
 ) -> Measurement:
     """Measure the engine's policy on an examination, sampled and greedy, with its KL to `base`.
 
     The KL is taken along the first sample of each problem: more of them tell little, and cost as much as drawing.
-    `sampled` are the examination's rollouts, if they are drawn already. With `retention`, the row of the whole split
-    also has the sampled accuracy there, on a task not trained on.
+    `drawn` are the examination's rollouts of both kinds, if they are drawn already. With `retention`, the row of the
+    whole split also has the sampled accuracy there, on a task not trained on.
     """
-    sampled = examination.draw(engine) if sampled is None else sampled
-    greedy = examination.draw_greedy(engine)
+    sampled, greedy = drawn or examination.draw_both(engine)
     temperatures = (examination.sampling.temperature, examination.base_temperature)
     first = sampled[sampled.sample_id == 0]
     kl = sequence_kl(engine.policy, base, first, *temperatures).numpy()
