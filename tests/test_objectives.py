@@ -6,7 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from oneshot.gradients.objectives import grpo_weights, mean_removed, reward_gradient_weights
+from oneshot.gradients.objectives import (
+    grpo_weights,
+    maxrl_weights,
+    mean_removed,
+    posterior_weights,
+    reward_gradient_weights,
+)
 from oneshot.gradients.rewards import NothingToLearn, check_informative, partial_rewards, ranked_rewards
 
 
@@ -50,6 +56,30 @@ def test_reward_gradient_is_unbiased_by_enumeration():
             (score,) = torch.autograd.grad((weights * logprobs[[i, j]]).sum() / 2, logits)
             total += logits.softmax(0)[i].item() * logits.softmax(0)[j].item() * score
     assert torch.allclose(total, expected)
+
+
+def test_fine_tuning_weights_by_hand():
+    """One right answer in four is worth 3 under MaxRL, and nearly all of the group under the tilted base."""
+    rewards_PG = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0] * 4, [1.0] * 4])
+    expected = [[3, -1, -1, -1], [1 / 3, 1 / 3, 1 / 3, -1], [0] * 4, [0] * 4]
+    assert torch.allclose(maxrl_weights(rewards_PG), torch.tensor(expected, dtype=torch.float32), atol=1e-6)
+    odds = math.exp(10)
+    one, three = 4 / (odds + 3), 4 / (3 * odds + 1)
+    expected = [[one * odds, one, one, one], [three * odds] * 3 + [three], [0] * 4, [0] * 4]
+    assert torch.allclose(posterior_weights(rewards_PG), torch.tensor(expected), rtol=1e-5)
+
+
+def test_maxrl_is_the_gradient_of_the_log_of_the_reward():
+    """Σ_i w_i ∇ log π_i / G = ∇ log Σ_y π(y) r(y), if a group holds every answer in proportion."""
+    logits = torch.tensor([0.5, -0.2, 0.1], requires_grad=True)
+    counts, rewards = [5, 2, 3], torch.tensor([0.0, 1.0, 0.0])
+    with torch.no_grad():
+        logits.copy_(torch.tensor(counts, dtype=torch.float32).log())
+    answers = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    weights = maxrl_weights(rewards[answers][None])[0]
+    (found,) = torch.autograd.grad((weights * logits.log_softmax(0)[answers]).mean(), logits)
+    (expected,) = torch.autograd.grad((logits.softmax(0) * rewards).sum().log(), logits)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_a_batch_that_teaches_nothing_is_refused():

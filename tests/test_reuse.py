@@ -11,8 +11,9 @@ from small_policy import lab_of, logprob_by_hand, random_direction
 from torch.optim import SGD
 
 from oneshot.baselines import reuse
+from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.one_pass import Blocks, backward_weighted_logprobs, streamed
-from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios, truncated
+from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios
 from oneshot.gradients.rewards import shuffled
 from oneshot.gradients.weights import weigh
 from oneshot.policies.models import fingerprint
@@ -27,17 +28,20 @@ def test_the_step_at_a_moved_policy_by_hand(policy, rollouts, cap):
     """Σ_i min(ρ_i, c) A_i ∇ log π_θ(y_i), one forward pass a token; without ratios Σ_i A_i ∇ log π_θ(y_i)."""
     weighted = weigh(rollouts)
     lab = lab_of(policy)
+    correction = get_correction("truncated" if cap else "none", cap)
     names = dict(policy.model.named_parameters())
     with moved(policy.model, random_direction(policy), 0.01):
         total = torch.zeros(())
-        ratios = []
+        ratios, factors = [], []
         for row in weighted.itertuples():
             log_pi = logprob_by_hand(policy, row.prompt_tokens, row.tokens, 0.9).sum()
             ratios.append((log_pi.detach() - float(np.sum(row.logprobs))).exp().item())
-            total = total + (min(ratios[-1], cap) if cap else 1.0) * row.weight * log_pi
+            factors.append(min(ratios[-1], cap) if cap else 1.0)
+            total = total + factors[-1] * row.weight * log_pi
         expected = dict(zip(names, torch.autograd.grad(total / len(weighted), names.values()), strict=True))
         before = {name: parameter.detach().clone() for name, parameter in names.items()}
-        record = reuse.climb(lab, MasterWeights(policy.model, lambda weights: SGD(weights, lr=1.0)), weighted, cap)
+        masters = MasterWeights(policy.model, lambda weights: SGD(weights, lr=1.0))
+        record = reuse.climb(lab, masters, weighted, correction)
         for name, parameter in names.items():
             assert torch.allclose(parameter - before[name], expected[name], atol=2e-5), name
     informative = np.array(ratios)[weighted.weight.to_numpy() != 0]
@@ -46,12 +50,39 @@ def test_the_step_at_a_moved_policy_by_hand(policy, rollouts, cap):
     assert record["effective_sample_size"] == pytest.approx(
         informative.sum() ** 2 / (informative**2).sum() / len(informative), rel=1e-3
     )
-    assert record["truncated_share"] == pytest.approx((informative > cap).mean() if cap else 0)
+    sizes = weighted.weight.abs().to_numpy() * weighted.tokens.map(len).to_numpy()
+    assert record["kept_weight"] == pytest.approx((sizes * factors).sum() / sizes.sum(), rel=1e-3)
+    assert record["silenced_share"] == 0
+
+
+def test_clipped_tokens_are_counted(policy, rollouts):
+    with moved(policy.model, random_direction(policy), 0.01):
+        masters = MasterWeights(policy.model, lambda weights: SGD(weights, lr=0.0))
+        shares = [
+            reuse.climb(lab_of(policy), masters, weigh(rollouts), get_correction("ppo", clip))["silenced_share"]
+            for clip in (0.01, 0.2, 100.0)
+        ]
+    assert 1 > shares[0] > shares[1] > shares[2] == 0
+
+
+def test_groups_arrive_whole_unless_they_are_larger_than_a_chunk(policy, rollouts):
+    weighted, seen = weigh(rollouts), []
+
+    def watched(reused):
+        seen.append((reused.whole, reused.groups_R.tolist()))
+        return reused.weights_C
+
+    for chunk_tokens in (3072, 10):
+        seen.clear()
+        with streamed(policy.model, {name: torch.zeros_like(p) for name, p in policy.model.named_parameters()}):
+            backward_weighted_logprobs(policy, weighted, 0.9, chunk_tokens, watched)
+        assert all(whole for whole, _ in seen) == (chunk_tokens > 1000)
+        assert sum(len(groups) for _, groups in seen) == (weighted.weight != 0).sum()
 
 
 def test_ratios_are_one_at_first_and_differ_after_the_first_update(policy, rollouts, problems):
     lab = lab_of(policy, problems, batch=rollouts)
-    first, second, *_ = [step.record for step in reuse.run(lab, replace(SETTINGS, cap=math.inf))]
+    first, second, *_ = [step.record for step in reuse.run(lab, replace(SETTINGS, knob=math.inf))]
     assert first["largest_ratio"] == pytest.approx(1, abs=1e-3)
     assert first["effective_sample_size"] == pytest.approx(1, abs=1e-5)
     assert abs(second["largest_ratio"] - 1) > 1e-2
@@ -70,7 +101,7 @@ def test_whole_ratios_make_the_gradient_that_of_the_moved_policy(policy, rollout
     gradient = {name: torch.zeros(weight.shape) for name, weight in policy.model.named_parameters()}
     with moved(policy.model, direction, 0.02):
         with streamed(policy.model, gradient):
-            backward_weighted_logprobs(policy, every, 0.9, reweigh=truncated(math.inf))
+            backward_weighted_logprobs(policy, every, 0.9, correction=get_correction("truncated", math.inf))
         log_pi_V = (policy.model(torch.tensor([list(prompt)])).logits[0, -1] / 0.9).log_softmax(-1)
         expected = torch.autograd.grad((log_pi_V.exp() * values_V).sum(), policy.model.parameters())
     for (name, _), one in zip(policy.model.named_parameters(), expected, strict=True):
@@ -82,8 +113,6 @@ def test_log_ratios_add_up_by_rollout_and_outweighing_shows():
     assert sequence_log_ratios(change, rows).tolist() == [0.25, 1.0]
     assert effective_sample_size(torch.zeros(8)) == pytest.approx(1)
     assert effective_sample_size(torch.tensor([50.0] + [0.0] * 9)) == pytest.approx(0.1)
-    halves = truncated(2.0)(torch.ones(3), torch.tensor([2.0, 2.0, -1.0]), rows)
-    assert halves.tolist() == pytest.approx([2.0, 2.0, math.exp(-1)])
 
 
 def test_the_best_length_is_kept_and_every_gradient_charged(policy, rollouts, problems, monkeypatch):

@@ -12,7 +12,8 @@ import pandas as pd
 
 from oneshot.engines.protocol import Engine
 from oneshot.gradients.agreement import check_gap
-from oneshot.gradients.one_pass import Reweigh, backward_weighted_logprobs, streamed
+from oneshot.gradients.one_pass import backward_weighted_logprobs, streamed
+from oneshot.gradients.ratios import Correction
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy
@@ -83,24 +84,28 @@ class Lab:
         return rollouts
 
     def climb(
-        self, masters: MasterWeights, rollouts: pd.DataFrame, reweigh: Reweigh | None = None
+        self, masters: MasterWeights, rollouts: pd.DataFrame, correction: Correction | None = None
     ) -> tuple[float, float]:
         """One optimiser step up the gradient of rollouts that have a column `weight`.
 
-        With `reweigh` the rollouts are another policy's, reused: their gradient is charged here, and they may differ.
+        With a `correction` the rollouts are reused, another policy's: their gradient is charged here, and they may
+        differ from the policy's own.
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
         largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
         gradient = masters.zeros()
-        descent = rollouts.assign(weight=-rollouts.weight / len(rollouts))
+        if correction:
+            descent, downhill = rollouts, lambda reused: correction(reused) / -len(rollouts)
+        else:
+            descent, downhill = rollouts.assign(weight=-rollouts.weight / len(rollouts)), None
         with streamed(self.policy.model, gradient):
-            gap = backward_weighted_logprobs(self.policy, descent, self.sampling.temperature, reweigh=reweigh)
-        agreement = check_gap(gap, inf if reweigh else self.max_gap_nats)
+            gap = backward_weighted_logprobs(self.policy, descent, self.sampling.temperature, correction=downhill)
+        agreement = check_gap(gap, inf if correction else self.max_gap_nats)
         for name, values in gradient.items():
             if not values.isfinite().all():
                 raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
         masters.descend(gradient)
-        self.ledger.gradient_step(rollouts if reweigh else None)
+        self.ledger.gradient_step(rollouts if correction else None)
         return agreement
 
 

@@ -1,16 +1,17 @@
 r"""One batch, many steps: no fresh rollout is drawn to learn from.
 
     for every minibatch of whole groups, in several passes over the batch:
-        θ ← AdamW step up  (1/n) Σ_i min(ρ_i, c) A_i ∇ log π_θ(y_i)          ρ_i = π_θ(y_i) / π_0(y_i), a rollout's
+        θ ← AdamW step up  (1/n) Σ_it w_it ∇ log π_θ(y_it)
 
-The advantages A_i stay those of θ0. The ratios re-value the batch under the policy that it has become; with c = 0 they
-are left out, and the gradient goes on as if nothing had moved (a control).
+At θ0 the weights are the objective's: advantages A_i, or what fine-tuning on right answers gives them. As the policy
+moves away from the one that drew the batch, a correction changes them (`oneshot.gradients.corrections`): most re-value
+rollouts by ρ_i = π_θ(y_i) / π_0(y_i), each in its way of keeping that from exploding. With `none` the gradient goes on
+as if nothing had moved (a control).
 
 What is searched is the path's length, in place of α: the policy is measured on validation problems after some shares
 of the path, and the best of them stands for the arm.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from oneshot.baselines.lab import Lab, Step
-from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios, truncated
+from oneshot.gradients.corrections import get_correction
+from oneshot.gradients.ratios import Correction, Reused, effective_sample_size
 from oneshot.gradients.weights import weigh
 from oneshot.rollouts import num_groups
 from oneshot.steps.master_weights import MasterWeights, adamw
@@ -34,21 +37,26 @@ class Settings:
     groups_per_step: int
     """Of the batch; a pass takes every group once, in an order of its own."""
     passes: int = 2
-    cap: float = 2.0
-    """c, the largest ratio; 0: no ratios."""
+    objective: str = "policy_gradient"
+    """What the weights are at θ0 (`oneshot.gradients.weights`)."""
+    correction: str = "truncated"
+    """What becomes of them (`oneshot.gradients.corrections`)."""
+    knob: float = 2.0
+    """The correction's one setting, such as the largest ratio."""
     looks: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     """Shares of the path after which the policy is measured on validation problems."""
 
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy on its batch; ends at the best length found."""
-    batch, steps = weigh(lab.batch, rewards=lab.rewards), list(minibatches(lab.batch, settings))
+    batch = weigh(lab.batch, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
+    correction, steps = get_correction(settings.correction, settings.knob), list(minibatches(lab.batch, settings))
     masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
     looks = {max(1, round(share * len(steps))) for share in settings.looks}
     found, best, kept = {}, 0, {}
     for number, rows in enumerate(lab.track(steps), start=1):
         with lab.ledger.clock():
-            record = climb(lab, masters, batch.iloc[rows], settings.cap)
+            record = climb(lab, masters, batch.iloc[rows], correction)
             if number in looks:
                 record["accuracy"] = found[number] = lab.validate().reward.mean()
         if number in looks and found[number] > found.get(best, -1):
@@ -59,22 +67,29 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     yield Step(best, {}, measured=True, chosen=True)
 
 
-def climb(lab: Lab, masters: MasterWeights, rollouts: pd.DataFrame, cap: float) -> dict[str, float]:
-    """One step on reused rollouts; what their ratios were like before it, over the groups that have a gradient."""
-    log_ratios, correct = [], truncated(cap)
+def climb(lab: Lab, masters: MasterWeights, rollouts: pd.DataFrame, correction: Correction) -> dict[str, float]:
+    """One step on reused rollouts; what their ratios were like before it, over the groups that have a gradient.
 
-    def reweigh(weights_C, change_C, rows_C):
-        log_ratios.append(sequence_log_ratios(change_C, rows_C))
-        return correct(weights_C, change_C, rows_C) if cap else weights_C
+    `silenced_share`: tokens left without a weight. `kept_weight`: the size of all weights together, over that at θ0.
+    """
+    log_ratios, silenced, sizes = [], [], []
 
-    lab.climb(masters, rollouts, reweigh)
+    def observed(reused: Reused) -> Tensor:
+        weights_C = correction(reused)
+        log_ratios.append(reused.log_ratios_R)
+        silenced.append(weights_C == 0)
+        sizes.append((weights_C.abs().sum(), reused.weights_C.abs().sum()))
+        return weights_C
+
+    lab.climb(masters, rollouts, observed)
     if not log_ratios:
         return {}
-    logs_R = torch.cat(log_ratios)
+    logs_R, (now, before) = torch.cat(log_ratios), map(sum, zip(*sizes, strict=True))
     return {
         "effective_sample_size": effective_sample_size(logs_R),
         "largest_ratio": logs_R.max().exp().item(),
-        "truncated_share": (logs_R > math.log(cap)).float().mean().item() if cap else 0.0,
+        "silenced_share": torch.cat(silenced).float().mean().item(),
+        "kept_weight": (now / before).item(),
     }
 
 

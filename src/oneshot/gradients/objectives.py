@@ -15,6 +15,8 @@ the same for all tokens of a rollout: w_i, known before the pass. Objectives the
     reinforce_pp          r whitened over tokens · N / Σ|y|; `_baseline` subtracts the group's mean first
     star                  r_i N / Σ r|y|                    fine-tuning on correct answers (rejection, RAFT, STaR)
     dpo                   ±β/2, for each (right, wrong) pair of a group, over the number of pairs
+    maxrl                 r / mean - 1                      the gradient of log expected reward
+    posterior             exp(r/β) / mean of exp(r/β)       fine-tuning on the base policy tilted by its reward
 
 Not expressible as such weights: penalties on whole distributions (full KL), DAPO's resampling, STaR's rationalised
 answers (other prompts), REINFORCE++'s KL in the reward (zero at θ0).
@@ -38,6 +40,8 @@ DAPO_CLIP = (0.2, 0.28)
 GSPO_CLIP = (3e-4, 4e-4)
 """The same for the ratio of a whole sequence, per token (Zheng et al. 2025)."""
 DPO_BETA = 0.1
+POSTERIOR_BETA = 0.1
+"""Nats of log-odds that a reward of 1 is worth: its inverse."""
 WHITENING_EPSILON = 1e-8
 
 
@@ -56,6 +60,17 @@ def reward_gradient_weights(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "
     """
     group_size = rewards_PG.shape[1]
     return group_size / (group_size - 1) * mean_removed(rewards_PG)
+
+
+def maxrl_weights(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
+    """r_i / mean - 1, the gradient of the log of the expected reward (MaxRL, 2602.02710); 0 in a group of equals."""
+    return mean_removed(rewards_PG) / rewards_PG.mean(dim=1, keepdim=True).clamp(min=EPSILON)
+
+
+def posterior_weights(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:
+    """exp(r_i/β) over its mean: maximum likelihood for the tilted base (DGO). Departure: 0 in a group of equals."""
+    informative_P1 = rewards_PG.amax(dim=1, keepdim=True) > rewards_PG.amin(dim=1, keepdim=True)
+    return rewards_PG.shape[1] * (rewards_PG / POSTERIOR_BETA).softmax(dim=1) * informative_P1
 
 
 def mean_removed(rewards_PG: Float[Tensor, "P G"]) -> Float[Tensor, "P G"]:

@@ -24,6 +24,7 @@ Shapes (see `oneshot`): B rollouts of a chunk, C their completion tokens, Q diff
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,7 @@ from oneshot.gradients.agreement import summarise_gap
 from oneshot.gradients.block_sums import Gradient, GradientBuilder
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.packing import pack, packed_hidden
+from oneshot.gradients.ratios import Correction, Reused
 from oneshot.policies.models import Policy
 from oneshot.rollouts import digest, num_groups
 from oneshot.vectors import Vector
@@ -47,22 +49,18 @@ HEAD_CHUNK_TOKENS = 256
 """For larger vocabularies: tokens whose logits exist at one time."""
 
 
-Reweigh = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(weights [C], Δ log-prob of each token to the sampler [C], its row [C]) -> the weights to use [C]."""
-
-
 def backward_chunk(
     policy: Policy,
     rollouts: pd.DataFrame,
     temperature: float,
     *,
     logprobs: Callable[[Policy, pd.DataFrame, float], tuple[Tensor, Tensor]] | None = None,
-    reweigh: Reweigh | None = None,
+    reweigh: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns each token's |Δ log-prob| to the sampler [C], nats.
 
-    `logprobs` replaces `token_logprobs` where the model is sharded. `reweigh` corrects the weights of rollouts that
-    another policy drew; it always gets whole rollouts. Raises ValueError naming the rollout if a
+    `logprobs` replaces `token_logprobs` where the model is sharded. `reweigh` makes weights of the weights, Δ log-prob
+    to the sampler and row of every token [C]. Raises ValueError naming the rollout if a
     log-prob is not finite.
     """
     logprobs_C, rows_C = (logprobs or token_logprobs)(policy, rollouts, temperature)
@@ -206,13 +204,25 @@ def backward_weighted_logprobs(
     rollouts: pd.DataFrame,
     temperature: float,
     chunk_tokens: int = CHUNK_TOKENS,
-    reweigh: Reweigh | None = None,
+    correction: Correction | None = None,
 ) -> Tensor:
-    """`backward_chunk` over all rollouts with a weight; returns (largest, mean) |Δ log-prob| to the sampler."""
-    chunks = group_chunks(rollouts, has_weight(rollouts), chunk_tokens)
-    return summarise_gap(
-        [backward_chunk(policy, rollouts.iloc[chunk], temperature, reweigh=reweigh) for chunk in chunks]
-    )
+    """`backward_chunk` over all rollouts with a weight; returns (largest, mean) |Δ log-prob| to the sampler.
+
+    `correction` is for rollouts that another policy drew, whose groups it gets whole unless one is larger than a chunk.
+    """
+    chosen, gaps = has_weight(rollouts), []
+    groups = pd.factorize(rollouts.problem_id)[0]
+    sizes = np.bincount(groups[chosen], minlength=1)
+
+    def reweigh(chunk, weights_C, change_C, rows_C):
+        present, groups_R = np.unique(groups[chunk], return_inverse=True)
+        whole = (np.bincount(groups_R) == sizes[present]).all()
+        return correction(Reused(weights_C, change_C, rows_C, torch.as_tensor(groups_R, device=rows_C.device), whole))
+
+    for chunk in group_chunks(rollouts, chosen, chunk_tokens):
+        changing = partial(reweigh, chunk) if correction else None
+        gaps.append(backward_chunk(policy, rollouts.iloc[chunk], temperature, reweigh=changing))
+    return summarise_gap(gaps)
 
 
 def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> None:

@@ -3,10 +3,22 @@
 import pandas as pd
 import torch
 
-from oneshot.gradients.objectives import Batch, grpo_weights, reward_gradient_weights, rollout_weights
+from oneshot.gradients.objectives import (
+    Batch,
+    grpo_weights,
+    maxrl_weights,
+    posterior_weights,
+    reward_gradient_weights,
+    rollout_weights,
+)
 from oneshot.gradients.rewards import shaped_rewards
 
-CLOSED_FORM = {"policy_gradient": grpo_weights, "reward_gradient": reward_gradient_weights}
+CLOSED_FORM = {
+    "policy_gradient": grpo_weights,
+    "reward_gradient": reward_gradient_weights,
+    "maxrl": maxrl_weights,
+    "posterior": posterior_weights,
+}
 """Objectives whose weights at θ0 are computed in closed form, without the rounding of differentiation."""
 
 
