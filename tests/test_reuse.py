@@ -11,6 +11,7 @@ from small_policy import lab_of, logprob_by_hand, random_direction
 from torch.optim import SGD
 
 from oneshot.baselines import reuse
+from oneshot.baselines.passes import climb, minibatches
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.one_pass import Blocks, backward_weighted_logprobs, streamed
 from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios
@@ -41,7 +42,7 @@ def test_the_step_at_a_moved_policy_by_hand(policy, rollouts, cap):
         expected = dict(zip(names, torch.autograd.grad(total / len(weighted), names.values()), strict=True))
         before = {name: parameter.detach().clone() for name, parameter in names.items()}
         masters = MasterWeights(policy.model, lambda weights: SGD(weights, lr=1.0))
-        record = reuse.climb(lab, masters, weighted, correction)
+        record = climb(lab, masters, weighted, correction)
         for name, parameter in names.items():
             assert torch.allclose(parameter - before[name], expected[name], atol=2e-5), name
     informative = np.array(ratios)[weighted.weight.to_numpy() != 0]
@@ -59,7 +60,7 @@ def test_clipped_tokens_are_counted(policy, rollouts):
     with moved(policy.model, random_direction(policy), 0.01):
         masters = MasterWeights(policy.model, lambda weights: SGD(weights, lr=0.0))
         shares = [
-            reuse.climb(lab_of(policy), masters, weigh(rollouts), get_correction("ppo", clip))["silenced_share"]
+            climb(lab_of(policy), masters, weigh(rollouts), get_correction("ppo", clip))["silenced_share"]
             for clip in (0.01, 0.2, 100.0)
         ]
     assert 1 > shares[0] > shares[1] > shares[2] == 0
@@ -136,7 +137,7 @@ def test_the_best_length_is_kept_and_every_gradient_charged(policy, rollouts, pr
 
 
 def test_a_pass_takes_every_group_once_and_whole(rollouts):
-    steps = list(reuse.minibatches(rollouts, SETTINGS))
+    steps = list(minibatches(rollouts, 4, 3))
     assert len(steps) == 9
     for number in range(3):
         rows = np.concatenate(steps[3 * number : 3 * number + 3])

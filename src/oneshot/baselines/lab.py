@@ -71,10 +71,10 @@ class Lab:
         """Restore the policy to θ0."""
         self.policy.model.load_state_dict(self.base.model.state_dict())
 
-    def draw(self, problems: list[Problem], step: int) -> pd.DataFrame:
-        """A sampling phase: draw rollouts from the current policy, to learn from."""
+    def draw(self, problems: list[Problem], step: int, differentiated: bool = True) -> pd.DataFrame:
+        """A sampling phase: draw rollouts from the current policy, to learn from, and charge their gradient, too."""
         rollouts = draw_rollouts(self.engine, problems, Draw(self.run, "train", step), self.sampling)
-        self.ledger.sampling_phase(rollouts)
+        self.ledger.sampling_phase(rollouts, differentiated)
         return rollouts
 
     def validate(self, temperature: float | None = None) -> pd.DataFrame:
@@ -84,12 +84,16 @@ class Lab:
         return rollouts
 
     def climb(
-        self, masters: MasterWeights, rollouts: pd.DataFrame, correction: Correction | None = None
+        self,
+        masters: MasterWeights,
+        rollouts: pd.DataFrame,
+        correction: Correction | None = None,
+        charged: bool = True,
     ) -> tuple[float, float]:
         """One optimiser step up the gradient of rollouts that have a column `weight`.
 
-        With a `correction` the rollouts are reused, another policy's: their gradient is charged here, and they may
-        differ from the policy's own.
+        With a `correction` the rollouts are reused, another policy's, and may differ from the policy's own. Their
+        gradient is charged here, as that of any rollouts which are not `charged` yet.
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
         largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
@@ -105,7 +109,7 @@ class Lab:
             if not values.isfinite().all():
                 raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
         masters.descend(gradient)
-        self.ledger.gradient_step(rollouts if correction else None)
+        self.ledger.gradient_step(None if charged and not correction else rollouts)
         return agreement
 
 

@@ -16,16 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-import pandas as pd
-import torch
-from torch import Tensor
-
 from oneshot.baselines.lab import Lab, Step
+from oneshot.baselines.passes import climb, minibatches
 from oneshot.gradients.corrections import get_correction
-from oneshot.gradients.ratios import Correction, Reused, effective_sample_size
 from oneshot.gradients.weights import weigh
-from oneshot.rollouts import num_groups
 from oneshot.steps.master_weights import MasterWeights, adamw
 
 USES_BATCH = True
@@ -50,7 +44,8 @@ class Settings:
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy on its batch; ends at the best length found."""
     batch = weigh(lab.batch, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
-    correction, steps = get_correction(settings.correction, settings.knob), list(minibatches(lab.batch, settings))
+    steps = list(minibatches(lab.batch, settings.groups_per_step, settings.passes))
+    correction = get_correction(settings.correction, settings.knob)
     masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
     looks = {max(1, round(share * len(steps))) for share in settings.looks}
     found, best, kept = {}, 0, {}
@@ -65,40 +60,3 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
         yield Step(number, record)
     lab.policy.model.load_state_dict(kept, strict=False)
     yield Step(best, {}, measured=True, chosen=True)
-
-
-def climb(lab: Lab, masters: MasterWeights, rollouts: pd.DataFrame, correction: Correction) -> dict[str, float]:
-    """One step on reused rollouts; what their ratios were like before it, over the groups that have a gradient.
-
-    `silenced_share`: tokens left without a weight. `kept_weight`: the size of all weights together, over that at θ0.
-    """
-    log_ratios, silenced, sizes = [], [], []
-
-    def observed(reused: Reused) -> Tensor:
-        weights_C = correction(reused)
-        log_ratios.append(reused.log_ratios_R)
-        silenced.append(weights_C == 0)
-        sizes.append((weights_C.abs().sum(), reused.weights_C.abs().sum()))
-        return weights_C
-
-    lab.climb(masters, rollouts, observed)
-    if not log_ratios:
-        return {}
-    logs_R, (now, before) = torch.cat(log_ratios), map(sum, zip(*sizes, strict=True))
-    return {
-        "effective_sample_size": effective_sample_size(logs_R),
-        "largest_ratio": logs_R.max().exp().item(),
-        "silenced_share": torch.cat(silenced).float().mean().item(),
-        "kept_weight": (now / before).item(),
-    }
-
-
-def minibatches(batch: pd.DataFrame, settings: Settings) -> Iterator[np.ndarray]:
-    """Row numbers of the batch's groups, a few at a time, for every pass; a rest too small for a step is left out."""
-    num_problems, group_size = num_groups(batch)
-    rng = np.random.default_rng(0)
-    for _ in range(settings.passes):
-        order = rng.permutation(num_problems)
-        for start in range(0, num_problems - settings.groups_per_step + 1, settings.groups_per_step):
-            groups = np.sort(order[start : start + settings.groups_per_step])
-            yield (groups[:, None] * group_size + np.arange(group_size)).ravel()

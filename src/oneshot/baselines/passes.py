@@ -1,0 +1,52 @@
+"""Steps on reused rollouts: minibatches of whole groups, and what their ratios are like."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from oneshot.baselines.lab import Lab
+from oneshot.gradients.ratios import Correction, Reused, effective_sample_size
+from oneshot.rollouts import num_groups
+from oneshot.steps.master_weights import MasterWeights
+
+
+def minibatches(batch: pd.DataFrame, groups_per_step: int, passes: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Row numbers of the batch's groups, a few at a time, for every pass; a rest too small for a step is left out."""
+    num_problems, group_size = num_groups(batch)
+    if groups_per_step > num_problems:
+        raise ValueError(f"groups_per_step: {groups_per_step} are more than the {num_problems} groups of the batch")
+    rng = np.random.default_rng(seed)
+    for _ in range(passes):
+        order = rng.permutation(num_problems)
+        for start in range(0, num_problems - groups_per_step + 1, groups_per_step):
+            groups = np.sort(order[start : start + groups_per_step])
+            yield (groups[:, None] * group_size + np.arange(group_size)).ravel()
+
+
+def climb(lab: Lab, masters: MasterWeights, rollouts: pd.DataFrame, correction: Correction) -> dict[str, float]:
+    """One step on reused rollouts; what their ratios were like before it, over the groups that have a gradient.
+
+    `silenced_share`: tokens left without a weight. `kept_weight`: the size of all weights together, over that at θ0.
+    """
+    log_ratios, silenced, sizes = [], [], []
+
+    def observed(reused: Reused) -> Tensor:
+        weights_C = correction(reused)
+        log_ratios.append(reused.log_ratios_R)
+        silenced.append(weights_C == 0)
+        sizes.append((weights_C.abs().sum(), reused.weights_C.abs().sum()))
+        return weights_C
+
+    lab.climb(masters, rollouts, observed)
+    if not log_ratios:
+        return {}
+    logs_R, (now, before) = torch.cat(log_ratios), map(sum, zip(*sizes, strict=True))
+    return {
+        "effective_sample_size": effective_sample_size(logs_R),
+        "largest_ratio": logs_R.max().exp().item(),
+        "silenced_share": torch.cat(silenced).float().mean().item(),
+        "kept_weight": (now / before).item(),
+    }
