@@ -18,13 +18,15 @@ def finished(tmp_path_factory):
     config = yaml.safe_load((folder / "config/smollm2.yaml").read_text())
     config |= {"experiment": "few", "acceptance": {}}
     config["cells"][0]["arms"] = ["one_shot", "one_batch", "grpo"]
+    config["tasks"]["worked_sum"]["largest_first"] = 99  # ten sums up to 37 may well have one answer in common
     config["batch"] |= {"prompts": 24, "blocks": 2}
     config["sampling"]["group_size"] = 8
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
     config["arms"]["grpo"]["settings"] |= {"steps": 8, "checkpoints": []}
     config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5], "prompts_per_step": [2, 4]}
+    config["arms"]["one_batch"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5]}
     config["tuning"] = {"max_extensions": 0}
-    for split, count in {"train": 33, "validation": 24, "test": 24, "retention": 4}.items():
+    for split, count in {"train": 33, "validation": 30, "test": 30, "retention": 4}.items():
         config["splits"]["sums"][split]["problems"] = count
     (folder / "config/few.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     code, output = snakemake(folder, "figures", "--configfile", "config/few.yaml")
