@@ -20,7 +20,7 @@ def finished(tmp_path_factory):
     config["cells"][0]["arms"] = ["one_shot", "one_batch", "grpo"]
     config["tasks"]["worked_sum"]["largest_first"] = 99  # ten sums up to 37 may well have one answer in common
     config["batch"] |= {"prompts": 24, "blocks": 2}
-    config["sampling"]["group_size"] = 8
+    config["sampling"] |= {"group_size": 8, "max_new_tokens": 12}  # worked sums are mostly cut off
     config["line_search"] |= {"multiples": [1.0, 3.0], "evaluations": 4, "probe_rollouts": 64}
     config["arms"]["grpo"]["settings"] |= {"steps": 8, "checkpoints": []}
     config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5], "prompts_per_step": [2, 4]}
