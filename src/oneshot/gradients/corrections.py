@@ -5,7 +5,7 @@ r"""Corrections: what the weight of a token becomes when the policy has moved aw
 | correction | becomes | knob | after |
 | --- | --- | --- | --- |
 | none | A_i | | a control: as if nothing had moved |
-| truncated | min(ρ_i, c) A_i | c | Ionides 2008, Review R1 |
+| truncated | min(ρ_i, c) A_i | c | Ionides 2008 |
 | topr | A_i > 0: A_i; else min(ρ_i, c) A_i | c | TOPR, Le Roux et al. 2025, one ratio a sequence |
 | topr_token | the same with ρ_it | c | as it is in public code |
 | ppo | ρ_it A_i inside the clip, 0 beyond it in the direction of A_i | ε | PPO, GRPO; down to 1 - min(ε, 0.8) |
@@ -16,7 +16,8 @@ r"""Corrections: what the weight of a token becomes when the policy has moved aw
 | group_target | G (q_i - W_i), q ∝ exp(A/η) in the group | η | TPO 2604.06159, in ratios, with an anchor |
 | regression | A_i - β log ρ_i | β | A*-PO, OAPL 2602.19362: squared loss |
 
-A token is harmful if its ratio has moved the way its advantage pushes. The last three need whole groups.
+A token is harmful if its ratio has moved the way its advantage pushes; m2po takes its mean over a chunk of the pass.
+self_normalised and group_target need whole groups.
 """
 
 from collections.abc import Callable
