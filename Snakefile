@@ -2,7 +2,8 @@
 #
 #   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
 #   00 policy ───┘     (gate)      │   (shards)     (shards)  └ 03 slope                       │
-#                                  ├─ 05 baseline, any other arm ──────────────────────────────┤
+#                                  ├─ 01 base ─┬─ (03 line search)                             │
+#                                  │           └─ 05 baseline, any other arm ──────────────────┤
 #                                  └─ 05 tuning, on a policy that is not reported ─────────────┴─ 10 summary
 #   00 theory, 00 expectations ───────────────────────────────────────────────────────────────── 09 figures
 #
@@ -272,6 +273,24 @@ use rule notebook as acceptance with:
         settings=settings("00_acceptance"),
 
 
+use rule notebook as base with:
+    input:
+        ancient("notebooks/01_base.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        test_path=PROBLEMS + "/test.jsonl",
+        retention_path=PROBLEMS + "/retention.jsonl",
+        acceptance_path=BASE + "/acceptance.csv",
+    output:
+        points=RUN + "/base/points.csv",
+        by_problem=RUN + "/base/by_problem.csv",
+    log:
+        RUN + "/notebooks/01_base.ipynb",
+    params:
+        code=code("01_base"),
+        settings=settings("01_base"),
+
+
 use rule notebook as sample with:
     input:
         ancient("notebooks/01_sample.ipynb"),
@@ -342,6 +361,7 @@ use rule notebook as line_search with:
         direction_path=rules.direction.output.direction,
         scale_path=rules.direction.output.scale,
         probe_path=rules.direction.output.timings,
+        base_paths=[rules.base.output.points, rules.base.output.by_problem],
     output:
         **ARM_OUTPUTS,
     log:
@@ -380,7 +400,7 @@ use rule notebook as baseline with:
         validation_path=PROBLEMS + "/validation.jsonl",
         test_path=PROBLEMS + "/test.jsonl",
         retention_path=PROBLEMS + "/retention.jsonl",
-        acceptance_path=BASE + "/acceptance.csv",
+        base_paths=rules.line_search.input.base_paths,
         rollouts_paths=shards_used(rules.sample.output.rollouts),
         timings_paths=shards_used(rules.sample.output.timings),
     output:

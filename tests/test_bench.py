@@ -6,10 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from oneshot.arms import write_tables
+from oneshot.arms import TABLES, write_tables
 from oneshot.engines.torch import TorchEngine
 from oneshot.files import MissingInput, write_csv
-from oneshot.measures.bench import open_batch, open_examinations, open_policies, seconds_in
+from oneshot.measures.bench import open_base, open_batch, open_examinations, open_policies, seconds_in
+from oneshot.measures.evaluate import examinations
+from oneshot.measures.ledger import Ledger
+from oneshot.measures.recorder import Recorder
 from oneshot.measures.throughput import utilisation
 from oneshot.policies.models import Policy, fingerprint, save_policy
 from oneshot.rollouts import save_rollouts
@@ -28,7 +31,7 @@ def project(tmp_path, monkeypatch):
 
 def test_the_policy_can_move_and_the_base_stays(policy, project):
     save_policy(policy, project / "policy", {})
-    moving, base = open_policies("policy/model.safetensors", "torch")
+    moving, base = open_policies("policy/model.safetensors", {"name": "torch"})
     with torch.no_grad():
         next(moving.model.parameters()).add_(1)
     assert fingerprint(base.model) == fingerprint(policy.model) != fingerprint(moving.model)
@@ -36,7 +39,8 @@ def test_the_policy_can_move_and_the_base_stays(policy, project):
 
 def test_what_is_missing_names_its_notebook():
     for call, notebook in (
-        (lambda: open_policies("policy/model.safetensors", "torch"), "00_pretrain"),
+        (lambda: open_policies("policy/model.safetensors", {"name": "torch"}), "00_pretrain"),
+        (lambda: open_base(["points.csv", "by_problem.csv"]), "01_base"),
         (lambda: open_batch(["rollouts.parquet"]), "01_sample"),
         (lambda: open_examinations({"test": "test.jsonl"}, "run", Sampling(1.0, 6), TWICE), "00_problems"),
         (lambda: seconds_in(["timings.csv"], "02_gradient"), "02_gradient"),
@@ -64,6 +68,24 @@ def test_every_split_is_asked_as_often_as_is_said(policy, problems, project):
     twin = TorchEngine(Policy(copy.deepcopy(policy.model), policy.tokenizer), num_slots=5)
     drawn, again = (exams["validation"].draw(engine) for engine in (TorchEngine(policy), twin))
     assert drawn.text.tolist() == again.text.tolist()
+
+
+def test_an_arm_starts_from_the_base_as_if_it_had_measured_it(policy, engine, problems, project):
+    sets = {"validation": problems[:5], "test": problems[5:], "retention": problems[:2]}
+    identity = {"experiment": "toy", "model": "m", "task": "t", "policy": 1, "run": 0}
+    exams = examinations(sets, "run", Sampling(0.9, 6), **TWICE)
+    measuring, starting = (Recorder(engine, policy, exams, Ledger(1)) for _ in range(2))
+    measuring.look(0)
+    of_base = {name: measuring.tables.frame(name) for name in ("points", "by_problem")}
+    write_tables(of_base, identity, {"points": "base/points.csv", "by_problem": "base/by_problem.csv"})
+    starting.start(*open_base(["base/points.csv", "base/by_problem.csv"]))
+    for recorder, folder in ((measuring, "one"), (starting, "other")):
+        recorder.tables.write({**identity, "arm": "a"}, {table: f"{folder}/{table}.csv" for table in TABLES})
+    for table in TABLES:
+        assert (project / f"one/{table}.csv").read_text() == (project / f"other/{table}.csv").read_text()
+    starting.tables.points.clear()
+    starting.start(*open_base(["base/points.csv", "base/by_problem.csv"]), ("test",))
+    assert {row["split"] for row in starting.tables.points} == {"test"}
 
 
 def test_seconds_of_several_stages_add_up(project):

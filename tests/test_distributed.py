@@ -25,8 +25,8 @@ def written(policy, rollouts, tmp_path):
     return tmp_path
 
 
-def torchrun(folder, *arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def torchrun(folder, *arguments, processes=2):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
     command += [
         "-m",
         "oneshot.gradients.distributed",

@@ -175,8 +175,16 @@ def test_a_host_without_the_engine_is_refused_with_the_way_to_get_it(monkeypatch
     experiment.check_host(load("laptop"))
 
 
+def test_a_host_without_a_gpu_is_told_so(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    config = {**load("laptop"), "engine": {"name": "torch", "device": "cuda"}}
+    with pytest.raises(ConfigError, match=r"^engine\.device: cuda, but this host has no GPU"):
+        experiment.check_host(config)
+
+
 def test_jobs_ask_for_the_gpus_of_one_engine():
     assert Plan({"engine": {"name": "torch"}}).num_gpus() == 0
+    assert Plan({"engine": {"name": "torch", "device": "cuda"}}).num_gpus() == 1
     assert Plan({"engine": {"name": "vllm"}}).num_gpus() == 1
     assert Plan({"engine": {"name": "vllm", "tensor_parallel": 4}}).num_gpus() == 4
 

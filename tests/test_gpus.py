@@ -71,6 +71,11 @@ def test_who_finds_too_few_free_holds_none_and_waits(hold, monkeypatch):
     assert len(waits) == 1
 
 
+def test_jobs_share_gpus_once_each_has_one(hold, monkeypatch):
+    monkeypatch.setenv("ONESHOT_JOBS_PER_GPU", "2")
+    assert [hold(3)[1], hold(2)[1], hold(2)[1]] == [["0", "1", "MIG-5/1/0"], ["GPU-77", "0"], ["1", "MIG-5/1/0"]]
+
+
 def test_more_than_there_are_is_refused(four_gpus):
     with pytest.raises(ValueError, match=r"engine.tensor_parallel: 5 GPUs wanted, 4 to be seen \(0, 1, MIG"):
         claimed_gpus(5).__enter__()
@@ -101,4 +106,4 @@ def test_the_trainer_keeps_to_its_device():
     """On a device written in Python, because no GPU is at hand: see other_device.py."""
     command = [sys.executable, "-m", "pytest", str(Path(__file__).parent / "other_device.py")]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert "5 passed" in done.stdout, done.stdout + done.stderr

@@ -19,6 +19,7 @@ JOBS = {
     "pretrain": ("00_pretrain", {"model": "main", "policy": "1"}),
     "expectations": ("00_expectations", SETTING),
     "acceptance": ("00_acceptance", {**SETTING, "policy": "1"}),
+    "base": ("01_base", RUN),
     "sample": ("01_sample", {**RUN, "shard": "0"}),
     "gradient": ("02_gradient", {**RUN, "shard": "0"}),
     "direction": ("03_direction", {**RUN, "arm": "one_shot"}),
@@ -29,7 +30,7 @@ JOBS = {
     "summary": ("10_summary", {}),
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
-DRAWS = {"acceptance", "sample", "line_search", "slope", "baseline", "tuning"}
+DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "tuning"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -39,11 +40,11 @@ TOLD = {
     "splits": {"problems"},
     "acceptance": {"acceptance"},
     "expectations": {"expectations"},
-    "sampling.group_size": {"acceptance", "sample", "baseline", "tuning"},
-    "sampling": {"acceptance", "sample", "baseline", "tuning"},
+    "sampling.group_size": {"acceptance", "base", "sample", "baseline", "tuning"},
+    "sampling": {"acceptance", "base", "sample", "baseline", "tuning"},
     "engine": DRAWS,
     "rewards": {"gradient", "direction", "baseline", "tuning"},
-    "evaluation": {"line_search", "slope", "baseline", "tuning"},
+    "evaluation": {"base", "line_search", "slope", "baseline", "tuning"},
     "batch.prompts": {"sample", "gradient", "baseline"},
     "batch": {"sample", "gradient", "baseline"},
     "line_search.evaluations": {"direction", "line_search", "slope", "baseline"},

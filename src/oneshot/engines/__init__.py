@@ -1,6 +1,6 @@
 """The registry of engines, which draw tokens. An engine uses the weights that its policy has when it is called.
 
-`torch` is the CPU engine and the reference; `vllm` is the one for GPUs. Importing this module does not import torch.
+`torch` is the reference, on a CPU or a GPU; `vllm` is for large models. Importing this module does not import torch.
 """
 
 from importlib import import_module
@@ -29,11 +29,13 @@ def check_engine(name: str) -> None:
         raise EngineUnavailable(f"{name} is not installed ({INSTALL[name]})")
 
 
-def trainer_device(name: str) -> str:
-    """Device for gradients and steps: the GPU, if there is one, when vLLM samples; else the CPU."""
+def trainer_device(engine: dict) -> str:
+    """Device for gradients and steps beside the config's `engine`: that of the torch engine; for vLLM a GPU, if any."""
     import torch  # takes seconds; not needed to plan the DAG from this registry
 
-    return "cuda" if name == "vllm" and torch.cuda.is_available() else "cpu"
+    if engine["name"] == "vllm":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return engine.get("device", "cpu")
 
 
 def get_engine(name: str, policy: "Policy", **settings) -> "Engine":

@@ -60,5 +60,5 @@ def mask(positions_B: Tensor, length: int, window: int | None) -> Tensor:
 
 def seen(positions_B: Tensor, length: int, window: int | None) -> Tensor:
     """[B, M]: whether a token at each of these positions sees each of the first `length` positions."""
-    distance_BM = positions_B[:, None] - torch.arange(length)
+    distance_BM = positions_B[:, None] - torch.arange(length, device=positions_B.device)
     return (distance_BM >= 0) & (distance_BM < (window or math.inf))

@@ -1,4 +1,4 @@
-"""The CPU engine's forward pass, one token per row against a static cache, for Llama-like models of `transformers`.
+"""The torch engine's forward pass, one token per row against a static cache, for Llama-like models of `transformers`.
 
 Covers Qwen3, Qwen2, Llama and OLMo3: RMSNorm before or after a block's two parts, rotary positions, grouped-query
 attention, full or within a sliding window, gated feed-forward. Fused weights are copies, so a decoder must be rebuilt
@@ -66,7 +66,7 @@ class Decoder:
 
     def empty_caches(self, num_slots: int, length: int) -> list[Tensor]:
         shape = (num_slots, self.num_heads, self.head_size, length)
-        return [_zeros(shape, self.embedding.dtype) for _ in range(2 * len(self.layers))]
+        return [_zeros(shape, self.embedding) for _ in range(2 * len(self.layers))]
 
     def prefill(self, prompts: list[list[int]], prefix: list[Tensor] | None = None) -> list[Tensor]:
         """Keys and values [P, H, L, K] of these prompts, layer by layer; garbage beyond the length of each prompt.
@@ -74,8 +74,9 @@ class Decoder:
         `prefix`: keys and values [1, H, L, K] of a prefix that all prompts share; the result's L then counts both.
         """
         longest, before = max(1, *map(len, prompts)), prefix[0].shape[2] if prefix else 0
-        tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
-        positions_PL = (before + torch.arange(longest)).expand(len(prompts), longest)
+        device = self.embedding.device
+        tokens_PL = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts], device=device)
+        positions_PL = (before + torch.arange(longest, device=device)).expand(len(prompts), longest)
         seen_LM = self._by_window(lambda window: seen(positions_PL[0], before + longest, window))
         keys_values = []
 
@@ -97,10 +98,12 @@ class Decoder:
     ) -> Tensor:
         """Logits [S, V] after one more token per row, whose keys and values are written to `caches` at its position.
 
-        The positions of a slot that continues a prefix are counted from the prefix's end.
+        The positions of a slot that continues a prefix are counted from the prefix's end. Tokens and positions may be
+        on the CPU whatever the device of the weights.
         """
-        length = int(positions_S.max()) + 1
-        rows_S, absolute_S = torch.arange(len(tokens_S)), positions_S.clone()
+        device, length = self.embedding.device, int(positions_S.max()) + 1
+        tokens_S, positions_S = tokens_S.to(device), positions_S.to(device)
+        rows_S, absolute_S = torch.arange(len(tokens_S), device=device), positions_S.clone()
         for prefix in prefixes:
             absolute_S[prefix.slots] += prefix.length
         mask_SM = self._by_window(lambda window: mask(positions_S, length, window))
@@ -176,9 +179,15 @@ class Decoder:
         return self._normed(hidden_BE, self.norm) @ self.head.T
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that take no memory until they are written: rollouts share slots, so many slots may never be used."""
-    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Zeros of the type and on the device of `like`.
+
+    On a CPU they take no memory until they are written: rollouts share slots, so many slots may never be used.
+    """
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    size = math.prod(shape) * like.dtype.itemsize
+    return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(like.dtype).view(shape)
 
 
 def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
-"""The CPU engine: continuous batching over a static key-value cache, for Llama-like models of `transformers`.
+"""The engine in PyTorch: continuous batching over a static key-value cache, for Llama-like models of `transformers`.
 
 Rollouts of one prompt that have drawn the same tokens so far share a slot, which decodes once for all of them. When
 they draw different tokens they split: each different token gets a slot with a copy of the keys and values so far. Each
 rollout has its own noise, so sharing and batching do not change it. A slot without rollouts is reused. A prefix that
 prompts share (worked examples, a system message) is computed once per call and kept once, for all slots. The weights
 are read from the `transformers` model at every call, so a policy that was moved in place is sampled with its new ones.
+
+Logits, caches and draws are on the policy's device. The books (which rollout is in which slot, and how long it is) are
+on the CPU: a step sends a few indices to the device and gets one token per rollout back.
 
 Shapes: P prompts, G rollouts each, R rollouts, F of them in flight, S slots, N different tokens drawn in a step
 (by slot), L positions, V vocabulary.
@@ -26,17 +29,19 @@ REFILL_BELOW = 7 / 8
 """Largest share of the possible rollouts in flight at which more are admitted: each admission costs a prefill."""
 PACK_BELOW = 3 / 4
 """Largest share of busy slots at which they are compacted: a move copies a slot, an idle slot costs a row of work."""
-DRAWN_AT_ONCE = 2**17
-"""Logits that are turned into tokens at one time: with their noise they fit a core's cache."""
+DRAWN_AT_ONCE = {"cpu": 2**17, "cuda": 2**26}
+"""Logits that are turned into tokens at one time: with their noise they fit a core's cache, or a GPU's memory."""
 
 
 class TorchEngine:
-    """Samples from `policy` with at most `num_slots` rollouts in flight."""
+    """Samples from `policy` with at most `num_slots` rollouts in flight, on `device` (None: where the policy is)."""
 
-    def __init__(self, policy: Policy, num_slots: int = 1024):
+    def __init__(self, policy: Policy, num_slots: int = 1024, device: str | None = None):
         if policy.model.config.model_type not in SUPPORTED:
             raise ValueError(f"the torch engine decodes {', '.join(SUPPORTED)}, not '{policy.model.config.model_type}'")
         self.policy, self.num_slots = policy, num_slots
+        if device:
+            policy.model.to(device)
 
     @torch.inference_mode()
     def generate(
@@ -59,15 +64,16 @@ class _Decoding:
     def __init__(self, policy, prompts, keys_PG, greedy_PG, temperature, max_new_tokens, num_slots):
         num_prompts, self.group_size = keys_PG.shape
         self.num_rows = num_prompts * self.group_size
-        self.decoder = Decoder(policy.model)
+        self.decoder, self.device = Decoder(policy.model), policy.model.device
         self.prompts, self.end_id = prompts, policy.end_id
-        self.keys_R, self.greedy_R = keys_PG.flatten(), greedy_PG.flatten()
-        self.prefix_P = shared_prefixes(prompts)
+        self.keys_R, self.greedy_R = keys_PG.flatten().to(self.device), greedy_PG.flatten()
+        # On a GPU the many small products that a shared prefix takes cost more than the few large ones that it saves.
+        self.prefix_P = [()] * num_prompts if self.device.type == "cuda" else shared_prefixes(prompts)
         self.prefilled: dict[tuple[int, ...], list[Tensor]] = {}
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.tokens_RT = torch.zeros(self.num_rows, max_new_tokens, dtype=torch.int64)
-        self.logprobs_RT = torch.zeros(self.num_rows, max_new_tokens)
-        self.entropy_R = torch.zeros(self.num_rows)
+        self.logprobs_RT = torch.zeros(self.num_rows, max_new_tokens, device=self.device)
+        self.entropy_R = torch.zeros(self.num_rows, device=self.device)
         self.lengths_R = torch.zeros(self.num_rows, dtype=torch.int64)
         self.ended_R = torch.zeros(self.num_rows, dtype=torch.bool)
         self.next_row = self.num_finished = 0
@@ -106,8 +112,8 @@ class _Decoding:
         longest = int(self.lengths_R.max())
         return Generation(
             self.tokens_RT[:, :longest],
-            self.logprobs_RT[:, :longest],
-            self.entropy_R / self.lengths_R,
+            self.logprobs_RT[:, :longest].cpu(),
+            self.entropy_R.cpu() / self.lengths_R,
             self.lengths_R,
             self.ended_R,
         )
@@ -125,9 +131,10 @@ class _Decoding:
             fed = [self.prompts[prompt][len(prefix) : -1] for prompt in prompts[places].tolist()]
             if prefix and prefix not in self.prefilled:
                 self.prefilled[prefix] = self.decoder.prefill([list(prefix)])
+            slots_P = slots[places].to(self.device)
             for cache, filled in zip(self.caches, self.decoder.prefill(fed, self.prefilled.get(prefix)), strict=True):
                 own = filled[:, :, len(prefix) :].transpose(2, 3)
-                cache[slots[places], :, :, : own.shape[3]] = own
+                cache[slots_P, :, :, : own.shape[3]] = own
             self.positions_S[slots[places]] = torch.tensor(list(map(len, fed)))
             self.prefix_S[slots[places]] = list(self.prefilled).index(prefix) if prefix else -1
         self.last_S[slots] = torch.tensor([self.prompts[prompt][-1] for prompt in prompts])
@@ -138,22 +145,25 @@ class _Decoding:
         """The shared prefixes, with the used slots that continue them."""
         slots = [(self.prefix_S[used] == place).nonzero().flatten() for place in range(len(self.prefilled))]
         pairs = zip(slots, self.prefilled.values(), strict=True)
-        return [Prefix(slots, keys_values) for slots, keys_values in pairs if len(slots)]
+        return [Prefix(slots.to(self.device), keys_values) for slots, keys_values in pairs if len(slots)]
 
     def _draw(self, logits_SV: Tensor) -> Tensor:
         """Draw and record one token for each rollout in flight [F], from the logits of its slot."""
         logprobs_SV, entropy_S = _log_softmax_and_entropy(logits_SV.float() / (self.temperature or 1.0))
-        counts_F = self.lengths_R[self.rows_F]
-        greedy_F, tokens_F = self.greedy_R[self.rows_F], torch.empty_like(self.rows_F)
+        on_device = (self.rows_F, self.slots_F, self.lengths_R[self.rows_F])
+        rows_F, slots_F, counts_F = (values.to(self.device) for values in on_device)
+        greedy_F, tokens_F = self.greedy_R[self.rows_F], torch.empty_like(rows_F)
         if greedy_F.any():
-            tokens_F[greedy_F] = logprobs_SV.argmax(dim=-1)[self.slots_F[greedy_F]]
-        at_once = max(1, DRAWN_AT_ONCE // logits_SV.shape[1])
-        for chosen in (~greedy_F).nonzero().flatten().split(at_once):
-            noise = gumbel(self.keys_R[self.rows_F[chosen]], counts_F[chosen], logits_SV.shape[1])
-            tokens_F[chosen] = (logprobs_SV[self.slots_F[chosen]] + noise).argmax(dim=-1)
-        self.tokens_RT[self.rows_F, counts_F] = tokens_F
-        self.logprobs_RT[self.rows_F, counts_F] = logprobs_SV[self.slots_F, tokens_F]
-        self.entropy_R[self.rows_F] += entropy_S[self.slots_F]
+            chosen = greedy_F.nonzero().flatten().to(self.device)
+            tokens_F[chosen] = logprobs_SV.argmax(dim=-1)[slots_F[chosen]]
+        at_once = max(1, DRAWN_AT_ONCE["cuda" if self.device.type == "cuda" else "cpu"] // logits_SV.shape[1])
+        for chosen in (~greedy_F).nonzero().flatten().to(self.device).split(at_once):
+            noise = gumbel(self.keys_R[rows_F[chosen]], counts_F[chosen], logits_SV.shape[1])
+            tokens_F[chosen] = (logprobs_SV[slots_F[chosen]] + noise).argmax(dim=-1)
+        self.logprobs_RT[rows_F, counts_F] = logprobs_SV[slots_F, tokens_F]
+        self.entropy_R[rows_F] += entropy_S[slots_F]
+        tokens_F = tokens_F.cpu()
+        self.tokens_RT[self.rows_F, self.lengths_R[self.rows_F]] = tokens_F
         self.lengths_R[self.rows_F] += 1
         return tokens_F
 
@@ -192,6 +202,7 @@ class _Decoding:
             self.positions_S[others] = self.positions_S[slots]
             self.prefix_S[others] = self.prefix_S[slots]
             length = int(self.positions_S[slots].max())
+            slots, others = slots.to(self.device), others.to(self.device)
             for cache in self.caches:
                 cache[others, :, :, :length] = cache[slots, :, :, :length]
 

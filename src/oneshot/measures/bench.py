@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from oneshot.arms import IDENTITY, TABLES
 from oneshot.engines import trainer_device
 from oneshot.files import read_csv, require
 from oneshot.measures.evaluate import Examination, examinations
@@ -11,8 +12,8 @@ from oneshot.sampling import Sampling
 from oneshot.tasks.problem_sets import load_problems
 
 
-def open_policies(path: str, engine: str) -> tuple[Policy, Policy]:
-    """(policy, base): one to move and one that stays at θ0, both on the device that goes with that engine."""
+def open_policies(path: str, engine: dict) -> tuple[Policy, Policy]:
+    """(policy, base): one to move and one that stays at θ0, both on the device that goes with the config's `engine`."""
     device, folder = trainer_device(engine), require(path, "00_pretrain").parent
     return load_policy(folder, device), load_policy(folder, device)
 
@@ -20,6 +21,13 @@ def open_policies(path: str, engine: str) -> tuple[Policy, Policy]:
 def open_batch(paths: list[str]) -> tuple[pd.DataFrame | None, dict[str, str]]:
     """(rollouts, metadata) of the one batch from all its shards; (None, {}) without paths."""
     return load_batch([require(path, "01_sample") for path in paths]) if paths else (None, {})
+
+
+def open_base(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(points, right answers by problem) of the base, without the columns that say whose they are."""
+    tables = zip(paths, ("points", "by_problem"), strict=True)
+    points, by_problem = (read_csv(require(path, "01_base"), TABLES[name]) for path, name in tables)
+    return points.drop(columns=IDENTITY, errors="ignore"), by_problem.drop(columns=IDENTITY, errors="ignore")
 
 
 def open_examinations(

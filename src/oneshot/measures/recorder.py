@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 from oneshot.arms import ArmTables
 from oneshot.engines.protocol import Engine
 from oneshot.measures.evaluate import Examination, Measurement, measure
@@ -34,6 +36,14 @@ class Recorder:
             retention = exams.get("retention") if split == "test" else None
             self.add(point, split, measure(exams[split], self.engine, self.base, retention=retention), chosen)
         self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
+
+    def start(
+        self, points: pd.DataFrame, by_problem: pd.DataFrame, splits: tuple[str, ...] = ("validation", "test")
+    ) -> None:
+        """Record, on these splits, what the base came to, measured once for all arms of the run, as point 0."""
+        self.tables.points.extend(points[points.split.isin(splits)].to_dict("records"))
+        self.tables.by_problem.append(by_problem)
+        self.tables.timings.append({"point": 0, "chosen": False, "seconds": self.ledger.seconds})
 
     def add(self, point: float, split: str, measured: Measurement, chosen: bool = False) -> None:
         """Record a measurement taken elsewhere."""

