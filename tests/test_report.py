@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 
@@ -256,6 +257,18 @@ def test_the_central_table_is_paired_by_policy(tables):
     markdown = central_table.draw(central_table.frame(tables))
     assert "| one-shot | α* | sampled | 51.0 [" in markdown
     assert "3 policies" in markdown
+
+
+def test_kl_efficiency_is_what_the_tilt_needs_over_what_was_spent(tables, monkeypatch):
+    """With one pass rate for all problems the tilt is known in closed form; the made-up KL is the accuracy."""
+    one_rate = defaultdict(lambda: (np.array([0.25]), np.array([1.0])))
+    monkeypatch.setattr(central_table, "base_rates", lambda tables: one_rate)
+    rows = central_table.frame(tables).set_index(["arm", "stands_at", "decoding"])
+    reached = np.array(GRPO)
+    needed = reached * np.log(reached / 0.25) + (1 - reached) * np.log((1 - reached) / 0.75)
+    assert rows.kl_efficiency["grpo", "20", "sampled"] == pytest.approx((needed / reached).mean())
+    assert "| GRPO | 20 | sampled | 61.0 [" in central_table.draw(central_table.frame(tables))
+    assert f"| {reached.mean():.2g} | {(needed / reached).mean():.2g} |" in central_table.draw(rows.reset_index())
 
 
 def test_the_summary_quotes_differences_and_ratios(tables):

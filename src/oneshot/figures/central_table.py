@@ -1,19 +1,26 @@
-"""Every arm at its chosen points: accuracy and gain over the base with 95 % t intervals, and the cost."""
+"""Every arm at its chosen points: accuracy and gain over the base with 95 % t intervals, and the cost.
+
+KL efficiency is the KL that the exact tilt needs for the arm's accuracy, over the KL that the arm has spent.
+"""
 
 import pandas as pd
 
 from oneshot.arms import COSTS
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
+from oneshot.figures.tilt import base_rates, with_smallest_kl
 
-COLUMNS = ("arm", "point", "decoding", "accuracy, %", "gain, points", *COSTS, "seconds")
+COLUMNS = ("arm", "point", "decoding", "accuracy, %", "gain, points", "KL, nats", "KL efficiency", *COSTS, "seconds")
+KL = ("kl_nats", "kl_efficiency")
 PLAIN = ("rollouts", "tokens", "gradient_steps", "sampling_phases", "search_rounds")
 
 
 def frame(tables: Tables) -> pd.DataFrame:
     """One row per setting, arm, chosen point and decoding."""
     points = tables.points[tables.points.split == "test"]
-    points = by_decoding(at_chosen(with_base(tables.timed(points))))
+    points = with_smallest_kl(at_chosen(with_base(tables.timed(points))), base_rates(tables))
+    points["kl_efficiency"] = points.smallest_kl_nats / points.kl_nats.where(points.kl_nats > 0)
+    points = by_decoding(points)
     base = points[points.arm == BASE].groupby([*SETTING, "policy", "decoding"]).accuracy.mean().rename("base")
     points = points.join(base, on=base.index.names)
     points["gain"] = points.accuracy - points.base
@@ -21,7 +28,7 @@ def frame(tables: Tables) -> pd.DataFrame:
     table = over_policies(points, keys, "accuracy").rename(columns={"value": "accuracy"})
     gain = over_policies(points, keys, "gain")[[*SETTING, *keys, "value", "low", "high"]]
     gain = gain.rename(columns={"value": "gain", "low": "gain_low", "high": "gain_high"})
-    spent = points.groupby([*SETTING, *keys], sort=False)[[*COSTS, "seconds"]].mean().reset_index()
+    spent = points.groupby([*SETTING, *keys], sort=False)[[*KL, *COSTS, "seconds"]].mean().reset_index()
     return table.merge(gain, on=[*SETTING, *keys]).merge(spent, on=[*SETTING, *keys])
 
 
@@ -46,10 +53,15 @@ def _row(row: dict) -> str:
         row["decoding"],
         accuracy,
         gain,
+        *(_two_digits(row[name]) if row["decoding"] == "sampled" else "" for name in KL),
         *spent,
         f"{row['seconds']:,.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _two_digits(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2g}"
 
 
 def _percent(value: float, low: float, high: float) -> str:
