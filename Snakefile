@@ -327,6 +327,7 @@ use rule notebook as direction with:
     input:
         ancient("notebooks/03_direction.ipynb"),
         policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
         rollouts_paths=expand(
             rules.sample.output.rollouts, shard=SHARDS, allow_missing=True
         ),

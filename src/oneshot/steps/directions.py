@@ -8,6 +8,7 @@ From the gradient g at weights W, with Q = E[ĝ²] over micro-batches and F the 
     layerwise       ‖W‖ g/‖g‖ for each tensor             LARS (You et al. 2017)
     orthogonal      √max(1, m/n) U Vᵀ of g = U S Vᵀ       Muon (Jordan et al. 2024), m × n
     natural         g / (F + λ mean F)                    diagonal natural gradient, λ = 1
+    several_sizes   Σ a_c g_c over clusters of the batch  natural gradient within their span (`several_sizes`)
     random          normal noise                          a control: the same whatever g is
 
 None has a scale of its own: a step is measured by the KL it is predicted to cause (`oneshot.steps.line_search`).
@@ -48,6 +49,8 @@ class Ingredients:
     """E[ĝ²] of a micro-batch, elementwise."""
     fisher: Callable[[], Vector]
     """Diagonal of the Fisher information per sequence."""
+    several_sizes: Callable[[], Vector]
+    """The parts of the gradient, each with a step size of its own."""
 
 
 def take_direction(name: str, ingredients: Ingredients) -> Vector:
@@ -95,6 +98,7 @@ DIRECTIONS: dict[str, Callable[[Ingredients], Vector]] = {
     "layerwise": lambda of: layerwise(of.gradient, of.weights),
     "orthogonal": lambda of: orthogonal(of.gradient),
     "natural": lambda of: natural(of.gradient, of.fisher()),
+    "several_sizes": lambda of: of.several_sizes(),
     "random": lambda of: random(of.gradient),
 }
 

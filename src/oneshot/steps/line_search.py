@@ -32,6 +32,8 @@ class Settings:
     """Of the batch, only so many, whole groups from its beginning; 0: all of it."""
     shuffled: bool = False
     """Whether each group's rewards are dealt out anew: a control."""
+    clusters: str = ""
+    """One of `oneshot.gradients.clusters.CLUSTERS`, for the direction `several_sizes`."""
 
 
 PROBE_KL = 1e-3

@@ -159,6 +159,11 @@ def _about_arms(config: dict) -> Iterator[str]:
             directions = signatures.constant("oneshot.steps.directions", "DIRECTIONS")
             if arm["settings"]["direction"] not in directions:
                 yield f"arms.{name}.settings.direction: not one of {', '.join(directions)}"
+            clusters = signatures.constant("oneshot.gradients.clusters", "CLUSTERS")
+            takes = clusters if arm["settings"]["direction"] == "several_sizes" else ("",)
+            if (chosen := arm["settings"].get("clusters", "")) not in takes:
+                known = f"not one of {', '.join(clusters)}" if takes == clusters else "only several_sizes has them"
+                yield f"arms.{name}.settings.clusters: '{chosen}': {known}"
 
 
 def _about_cells(config: dict) -> Iterator[str]:

@@ -1,0 +1,92 @@
+"""Clusters: the gradient of a batch as a sum of parts, so that each can have a step size of its own.
+
+    task         the task that was asked (privileged: the labels are ours)
+    pass_rate    how often the group is right: up to a quarter, up to a half, or more
+    chance       as many clusters, drawn: a control
+    kind         no clusters of rollouts but of parameters: embeddings, attention, the rest
+
+Every part is kept as two halves, from even and from odd blocks, so that what one half says of it can be held against
+the other.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from oneshot.gradients.block_sums import Gradient
+from oneshot.gradients.one_pass import Blocks, accumulate_gradient
+from oneshot.policies.models import Policy
+from oneshot.vectors import Vector
+
+CLUSTERS = ("task", "pass_rate", "chance", "kind")
+PASS_RATES = (0.25, 0.5)
+"""The upper ends of the first clusters by pass rate."""
+BY_CHANCE = 3
+KINDS = {"embeddings": ("embed", "lm_head"), "attention": ("self_attn",), "rest": ("",)}
+"""Kind of parameter -> parts of its name; the first that fits counts."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One cluster's part of a gradient, from even and from odd blocks: means over all rollouts of these blocks."""
+
+    even: Vector
+    odd: Vector
+
+    @property
+    def mean(self) -> Vector:
+        return {name: (values + self.odd[name]) / 2 for name, values in self.even.items()}
+
+
+def parts_of(
+    by: str,
+    gradient: Gradient,
+    policy: Policy,
+    rollouts: pd.DataFrame,
+    task_of: dict[int, str],
+    temperature: float,
+) -> dict[str, Part]:
+    """Cluster -> its part; the parts add up to the gradient. `rollouts` have a column `weight`.
+
+    Clusters of rollouts take a pass each over their own rollouts, which is one pass over the batch in all.
+    """
+    if by == "kind":
+        return _by_kind(_halves(gradient))
+    labels_R, found = labels(by, rollouts, task_of), {}
+    for label in sorted(set(labels_R)):
+        alone = rollouts.assign(weight=np.where(labels_R == label, rollouts.weight, 0.0))
+        blocks = Blocks.finest(alone, len(gradient.block_ids))
+        found[label] = _halves(accumulate_gradient(policy, alone, temperature=temperature, blocks=blocks))
+    return found
+
+
+def labels(by: str, rollouts: pd.DataFrame, task_of: dict[int, str]) -> np.ndarray:
+    """The cluster of every rollout [R]; those of one group share it."""
+    if by == "task":
+        return rollouts.problem_id.map(task_of).to_numpy()
+    rates = rollouts.groupby("problem_id", sort=False).reward.mean()
+    if by == "pass_rate":
+        ends = np.array([*PASS_RATES, 1.0])[np.searchsorted(PASS_RATES, rates)]
+        names = [f"up to {end:g}" for end in ends]
+    else:
+        names = [f"drawn {place}" for place in np.random.default_rng(0).permutation(len(rates)) % BY_CHANCE]
+    return rollouts.problem_id.map(dict(zip(rates.index, names, strict=True))).to_numpy()
+
+
+def _halves(gradient: Gradient) -> Part:
+    return Part(gradient.mean(gradient.block_ids[::2]), gradient.mean(gradient.block_ids[1::2]))
+
+
+def _by_kind(whole: Part) -> dict[str, Part]:
+    return {kind: Part(_only(kind, whole.even), _only(kind, whole.odd)) for kind in KINDS}
+
+
+def _only(kind: str, vector: Vector) -> Vector:
+    """The vector with zeros in place of all parameters of other kinds."""
+    return {name: values if _kind_of(name) == kind else torch.zeros_like(values) for name, values in vector.items()}
+
+
+def _kind_of(name: str) -> str:
+    return next(kind for kind, marks in KINDS.items() if any(mark in name for mark in marks))
