@@ -110,8 +110,11 @@ def whisker(axes: Axes, x: float, interval: pd.Series, shade: str) -> None:
     axes.errorbar([x], [interval.value], errors, fmt="D", color=shade, capsize=2, markersize=5, zorder=5)
 
 
-def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
-    """Write each arm's label right of the panel, at the height of its last point; labels that overlap are moved up."""
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shades: dict[str, str] | None = None) -> None:
+    """Write each arm's label right of the panel, at the height of its last point; labels that overlap are moved up.
+
+    `shades`: their colours, if they are not the arms' own.
+    """
     axes.get_ylim()  # settles the limits, on which the transform depends
     to_fraction = axes.transData - axes.transAxes
     heights = {arm: to_fraction.transform(end)[1] for arm, end in ends.items()}
@@ -123,7 +126,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
             label(arm),
             (1.01, place),
             xycoords="axes fraction",
-            color=color(arm),
+            color=(shades or {}).get(arm) or color(arm),
             fontsize=8,
             va="center",
             annotation_clip=False,
