@@ -65,6 +65,8 @@ IMPOSSIBLE = [
     ("batch.prompts", 5001, r"batch\.prompts: 5001 do not make 50 equal blocks"),
     ("batch.shards", 3, r"batch\.blocks: 50 do not make 3 equal shards"),
     ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),
+    ("line_search.shares", [0.5, 0.25, 1.0], r"line_search\.shares: \[0\.5, 0\.25, 1\.0\] do not rise to 1\.0"),
+    ("line_search.shares", [0.25, 0.5], r"line_search\.shares: \[0\.25, 0\.5\] do not rise to 1\.0"),
     ("line_search.probe_rollouts", 60_000, r"line_search\.probe_rollouts: more than the 50000"),
     ("tuning.policy", 1, r"tuning\.policy: 1 is also reported on \(cells\[0\]\.policies\)"),
     (
@@ -142,7 +144,7 @@ def test_an_override_is_about_its_settings_alone():
     assert plan.section("batch", "main", "arithmetic")["prompts"] == 5000
     assert plan.section("batch", "wide", "arithmetic") == {**config["batch"], "prompts": 500}
     assert plan.arm("wide", "arithmetic", "grpo")["settings"]["steps"] == 7
-    assert plan.run_cost("main", "arithmetic") == 50_000 + 10 * 512 * 4
+    assert plan.run_cost("main", "arithmetic") == 50_000 + (12 * 64 + 6 * 64 + 3 * 128 + 2 * 256) * 4
 
 
 def test_the_laptop_experiment_never_shows_a_problem_twice():

@@ -11,17 +11,12 @@ from small_policy import differentiate, random_direction
 
 from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import Policy, fingerprint
-from oneshot.steps import line_search
+from oneshot.steps import search as searching
 from oneshot.steps.collapse import flag_collapse
-from oneshot.steps.line_search import (
-    base_step,
-    best_multiple,
-    effective_move,
-    measure_curvature,
-    moved,
-    step_rows,
-)
+from oneshot.steps.line_search import base_step, effective_move, measure_curvature, moved, step_rows
+from oneshot.steps.rounds import problems_asked, rounds
 from oneshot.steps.scale import scale_table
+from oneshot.steps.search import best_multiple, race, winner
 from oneshot.vectors import cosine, inner
 
 GRID = [0.5, 1.0, 2.0, 5.0, 10.0]
@@ -33,7 +28,7 @@ def hill(peak):
 
 
 def search(evaluate, num_evaluations=10):
-    return line_search.search(evaluate, GRID, num_evaluations=num_evaluations)
+    return searching.search(evaluate, GRID, num_evaluations=num_evaluations)
 
 
 def star(landscape):
@@ -71,6 +66,60 @@ def test_of_equals_the_smallest_step_wins():
 def test_too_few_evaluations_are_refused():
     with pytest.raises(ValueError, match=r"line_search\.evaluations is 5: the base and the grid alone take 6"):
         search(hill(1), 5)
+
+
+SHARES = [0.125, 0.25, 0.5, 1.0]
+
+
+def noisy_hill(peak, seed):
+    """Right answers on 512 problems, in pairs: the problem decides most, the step size the rest."""
+    ease = np.random.default_rng(seed).normal(size=512)
+
+    def evaluate(multiple, problems):
+        height = -abs(math.log2(multiple / peak)) if multiple else -4.0
+        return {"accuracy": float((ease[:problems] + height / 2 > 0).mean())}
+
+    return evaluate
+
+
+def run_race(evaluate, num_evaluations=12):
+    return race(evaluate, GRID, num_evaluations=num_evaluations, num_problems=512, shares=SHARES)
+
+
+def test_the_rounds_by_hand():
+    assert rounds(12, 512, SHARES) == [(12, 64), (6, 128), (3, 256), (2, 512)]
+    assert problems_asked(12, 512, SHARES) == 12 * 64 + 6 * 64 + 3 * 128 + 2 * 256
+    assert rounds(10, 512, [1.0]) == [(10, 512)]
+    assert problems_asked(10, 512, [1.0]) == 5120
+
+
+def test_a_race_asks_what_it_says_and_nothing_twice():
+    asked, hill_of_noise = [], noisy_hill(3.0, seed=0)
+    landscape = run_race(lambda *what: asked.append(what) or hill_of_noise(*what))
+    assert len(asked) == len(set(asked)) == 12 + 6 + 3 + 2
+    assert landscape.problems.value_counts().to_dict() == {64: 6, 128: 3, 256: 1, 512: 2}
+    assert landscape.multiple.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_race_ends_where_a_full_search_does(seed):
+    evaluate = noisy_hill(3.0, seed)
+    everywhere = search(lambda multiple: evaluate(multiple, 512), 12)
+    found = evaluate(winner(run_race(evaluate)), 512)["accuracy"]
+    assert found >= everywhere.accuracy.max() - 0.015
+
+
+def test_a_race_of_one_round_is_the_search():
+    alone = race(lambda multiple, problems: hill(3.0)(multiple), GRID, num_evaluations=10, num_problems=9, shares=[1.0])
+    pd.testing.assert_frame_equal(alone.drop(columns="problems"), search(hill(3.0), 10))
+    assert winner(alone) == star(alone)
+
+
+def test_who_leads_on_few_problems_alone_does_not_win():
+    """Multiple 10 is right on the first 64 problems and nowhere else."""
+    landscape = run_race(lambda multiple, problems: {"accuracy": 64 / problems if multiple == 10 else 0.6})
+    assert landscape.set_index("multiple").problems[10] > 64
+    assert winner(landscape) != 10
 
 
 def test_moved_adds_and_restores_bit_for_bit(policy):
@@ -163,7 +212,7 @@ def test_a_silent_part_of_a_batch_stays_at_the_base(policy, rollouts):
     assert (table.alpha_base, table.gradient_norm) == (0, 0)
     landscape = search(lambda multiple: {"accuracy": 0.3})
     assert best_multiple(landscape.set_index("multiple").to_dict("index")) == 0
-    rows = landscape.assign(predicted_kl_nats=0.0, collapsed=False)
+    rows = landscape.assign(problems=9, predicted_kl_nats=0.0, collapsed=False)
     assert not any(row["moved_share"] for row in step_rows(rows, policy.model, direction, 0.0))
 
 
@@ -201,13 +250,13 @@ def test_what_bfloat16_leaves_of_a_step():
 
 def test_the_rows_of_a_landscape_keep_why_each_point_is_there(policy):
     direction = random_direction(policy)
-    told = {"origin": "grid", "predicted_kl_nats": 0.2, "collapsed": False, "accuracy": 0.5}
+    told = {"origin": "grid", "problems": 9, "predicted_kl_nats": 0.2, "collapsed": False, "accuracy": 0.5}
     landscape = pd.DataFrame([{"multiple": multiple, **told} for multiple in (0.0, 2.0)])
-    base, row = line_search.step_rows(landscape, policy.model, direction, 0.25)
+    base, row = step_rows(landscape, policy.model, direction, 0.25)
     assert row == {
         "point": 2.0,
         "alpha": 0.5,
-        **{key: told[key] for key in ("origin", "predicted_kl_nats", "collapsed")},
+        **{key: told[key] for key in ("origin", "problems", "predicted_kl_nats", "collapsed")},
         **effective_move(policy.model, direction, 0.5),
     }
     assert base["alpha"] == base["moved_share"] == 0

@@ -208,4 +208,4 @@ def test_parameters_reach_a_notebook_as_they_were(tmp_path):
     values = Plan(config()).parameters(*JOBS["baseline"])
     assert yaml.safe_load(yaml.safe_dump(values, default_flow_style=True, width=2**30)) == values
     assert values["settings"]["learning_rate"] == 3e-4
-    assert values["budget"] == 400 * 10 + 8 * 128 * 2
+    assert values["budget"] == 400 * 10 + (8 * 32 + 4 * 32 + 2 * 64) * 2

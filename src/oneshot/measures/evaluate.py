@@ -47,6 +47,10 @@ class Examination:
         own = self.base_temperature or self.sampling.temperature
         return replace(self, sampling=replace(self.sampling, temperature=temperature), base_temperature=own)
 
+    def part(self, start: int, stop: int) -> "Examination":
+        """The same on some of the problems, in order."""
+        return replace(self, problems=self.problems[start:stop])
+
     def draw(self, engine: Engine) -> pd.DataFrame:
         """Sampled rollouts of the engine's policy as it is now."""
         return draw_rollouts(engine, self.problems, Draw(self.run, self.split), self.sampling)
@@ -56,6 +60,29 @@ class Examination:
         drawn = draw_rollouts(engine, self.problems, Draw(self.run, self.split), self.sampling, also_greedy=True)
         greedy = drawn.sample_id == self.sampling.group_size
         return drawn[~greedy].reset_index(drop=True), drawn[greedy].assign(sample_id=0).reset_index(drop=True)
+
+
+class Sitting:
+    """An examination that one policy takes part by part: what it has answered it is not asked again."""
+
+    def __init__(self, examination: Examination):
+        self.whole, self.asked, self.drawn = examination, 0, []
+
+    def draw_up_to(self, problem: int, engine: Engine) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """All rollouts so far, sampled and greedy, once that many problems have been asked."""
+        self.drawn.append(self.whole.part(self.asked, problem).draw_both(engine))
+        self.asked = problem
+        return tuple(pd.concat(tables, ignore_index=True) for tables in zip(*self.drawn, strict=True))
+
+    @property
+    def so_far(self) -> Examination:
+        """The examination on the problems that have been asked."""
+        return self.whole.part(0, self.asked)
+
+    @property
+    def newest(self) -> pd.DataFrame:
+        """The sampled rollouts of the last part."""
+        return self.drawn[-1][0]
 
 
 def examinations(

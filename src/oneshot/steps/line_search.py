@@ -1,11 +1,8 @@
-r"""The line search: θ0 + α·d for a few α, the best on held-out problems kept.
+r"""The line: θ0 + α·d, and the natural scale of α. The search along it is `oneshot.steps.search`.
 
 α_base is scale-free. To second order KL(π_θ0 ‖ π_θ0+αd) = ½ α² dᵀFd per sequence, F the Fisher information,
 so α_base = sqrt(2κ / dᵀFd) is the step that is predicted to move the policy by κ nats per sequence, whatever
 the norm of d. dᵀFd is measured, as 2·KL(π_θ0 ‖ π_θ0+hd) / h² at a small h.
-
-The grid is extended if its best point lies on an edge, and refined around the best point. Accuracies on
-the validation problems only choose α*, which is measured again on test problems.
 """
 
 import math
@@ -105,53 +102,15 @@ def base_step(curvature: float, target_kl_nats: float) -> float:
     return math.sqrt(2 * target_kl_nats / curvature) if curvature else 0.0
 
 
-def search(
-    evaluate: Callable[[float], dict[str, float]], multiples: list[float], *, num_evaluations: int
-) -> pd.DataFrame:
-    """The landscape: one row for each multiple of α_base tried, 0 (the base policy) among them, in increasing order.
-
-    `evaluate(multiple)` gives the row's measurements, among them `accuracy`. After the base and the grid,
-    each evaluation goes beyond the edge if the best point is on one (`origin` extension), else between
-    the best and the better of its neighbours (`refinement`). The number of evaluations is fixed, and with
-    it the cost of the search.
-    """
-    if num_evaluations < len(multiples) + 1:
-        raise ValueError(
-            f"line_search.evaluations is {num_evaluations}: the base and the grid alone take {len(multiples) + 1}"
-        )
-    rows = {multiple: {"origin": "grid", **evaluate(multiple)} for multiple in (0.0, *multiples)}
-    while len(rows) < num_evaluations:
-        origin, multiple = next_multiple(rows)
-        rows[multiple] = {"origin": origin, **evaluate(multiple)}
-    return pd.DataFrame([{"multiple": multiple, **rows[multiple]} for multiple in sorted(rows)])
-
-
 def step_rows(landscape: pd.DataFrame, model: Module, direction: Vector, alpha_base: float) -> list[dict]:
-    """The table `steps` of a searched arm: of each multiple its α, its origin and what rounding leaves of the move.
+    """The table `steps` of a searched arm: of each multiple its α, why and on how many problems it was tried, and what
+    rounding leaves of the move.
 
     `landscape` also has the columns `predicted_kl_nats` and `collapsed`; the model is at θ0.
     """
     rows = []
     for row in landscape.to_dict("records"):
         alpha = row["multiple"] * alpha_base
-        kept = {key: row[key] for key in ("origin", "predicted_kl_nats", "collapsed")}
+        kept = {key: row[key] for key in ("origin", "problems", "predicted_kl_nats", "collapsed")}
         rows.append({"point": row["multiple"], "alpha": alpha, **kept, **effective_move(model, direction, alpha)})
     return rows
-
-
-def best_multiple(rows: dict[float, dict]) -> float:
-    """The most accurate multiple. Ties go to the smallest, which moves the policy least."""
-    return min(rows, key=lambda multiple: (-rows[multiple]["accuracy"], multiple))
-
-
-def next_multiple(rows: dict[float, dict]) -> tuple[str, float]:
-    """(origin, multiple) of the next point: beyond an edge by the grid's ratio there, else a geometric mean."""
-    tried = sorted(multiple for multiple in rows if multiple > 0)
-    best = best_multiple(rows)
-    if best <= tried[0]:
-        return "extension", tried[0] ** 2 / tried[1]
-    if best == tried[-1]:
-        return "extension", tried[-1] ** 2 / tried[-2]
-    index = tried.index(best)
-    neighbour = best_multiple({multiple: rows[multiple] for multiple in (tried[index - 1], tried[index + 1])})
-    return "refinement", math.sqrt(best * neighbour)

@@ -14,6 +14,7 @@ from itertools import product
 
 from oneshot.baselines import METHODS
 from oneshot.engines import ENGINES
+from oneshot.steps.rounds import problems_asked
 from oneshot.tasks import TASKS
 from oneshot.workflow import signatures
 
@@ -93,9 +94,10 @@ class Plan:
     def run_cost(self, model: str, task: str) -> int:
         """Rollouts that the headline arm draws in all: its batch and every evaluation of its search."""
         validation = self.config["splits"][task]["validation"]["problems"]
-        evaluations = self.section("line_search", model, task)["evaluations"]
+        search = self.section("line_search", model, task)
+        asked = problems_asked(search["evaluations"], validation, search["shares"])
         samples = self.section("evaluation", model, task)["samples"]
-        return self.batch_rollouts(model, task) + evaluations * validation * samples
+        return self.batch_rollouts(model, task) + asked * samples
 
     @cached_property
     def arms(self) -> list[str]:
