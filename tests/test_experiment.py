@@ -65,6 +65,16 @@ IMPOSSIBLE = [
     ("batch.prompts", 5001, r"batch\.prompts: 5001 do not make 50 equal blocks"),
     ("batch.shards", 3, r"batch\.blocks: 50 do not make 3 equal shards"),
     ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),
+    (
+        "arms.one_shot.settings.clusters",
+        "task",
+        r"arms\.one_shot\.settings\.clusters: 'task': only several_sizes has them",
+    ),
+    (
+        "arms.one_shot.settings.direction",
+        "several_sizes",
+        r"arms\.one_shot\.settings\.clusters: '': not one of task, pass_rate, chance, kind",
+    ),
     ("line_search.shares", [0.5, 0.25, 1.0], r"line_search\.shares: \[0\.5, 0\.25, 1\.0\] do not rise to 1\.0"),
     ("line_search.shares", [0.25, 0.5], r"line_search\.shares: \[0\.25, 0\.5\] do not rise to 1\.0"),
     ("line_search.probe_rollouts", 60_000, r"line_search\.probe_rollouts: more than the 50000"),

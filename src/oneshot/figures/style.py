@@ -30,6 +30,10 @@ ARMS = {
     "cooled": ("base, low T", "#A0A0A0"),
     "one_batch": ("one batch", "#009E73"),
     "one_batch_no_ratio": ("one batch, no ratios", "#7FCDB8"),
+    "phases_1": ("one phase", "#44AA99"),
+    "phases_2": ("2 phases", "#88CCEE"),
+    "phases_4": ("4 phases", "#6699CC"),
+    "phases_16": ("16 phases", "#4477AA"),
     "grpo": ("GRPO", "#0072B2"),
 }
 """Arm -> label and colour."""
