@@ -67,7 +67,7 @@ class _Decoding:
         self.decoder, self.device = Decoder(policy.model), policy.model.device
         self.prompts, self.end_id = prompts, policy.end_id
         self.keys_R, self.greedy_R = keys_PG.flatten().to(self.device), greedy_PG.flatten()
-        # On a GPU every product is a launch: a shared prefix takes some forty more a layer, and saves little arithmetic.
+        # On a GPU every operation is a launch: a shared prefix takes a dozen more in every layer, and saves little.
         self.prefix_P = [()] * num_prompts if self.device.type == "cuda" else shared_prefixes(prompts)
         self.prefilled: dict[tuple[int, ...], list[Tensor]] = {}
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
