@@ -52,11 +52,14 @@ def test_what_is_missing_names_its_notebook():
 def test_shards_make_one_batch_and_no_shards_make_none(rollouts, project):
     for shard in (0, 1):
         save_rollouts(rollouts[24 * shard : 24 * (shard + 1)], project / f"shard{shard}.parquet", {"shard": str(shard)})
-    batch, origin = open_batch(["shard0.parquet", "shard1.parquet"])
+    batch, origin, share = open_batch(["shard0.parquet", "shard1.parquet"])
     assert len(batch) == len(rollouts)
     assert batch.problem_id.tolist() == rollouts.problem_id.tolist()
     assert origin == {"shard": "0"}
-    assert open_batch([]) == (None, {})
+    assert share == 1
+    part, _, share = open_batch(["shard0.parquet", "shard1.parquet"], rollouts=12)
+    assert (part.text.tolist(), share) == (batch.text.tolist()[:12], 0.25)
+    assert open_batch([]) == (None, {}, 0)
 
 
 def test_every_split_is_asked_as_often_as_is_said(policy, problems, project):

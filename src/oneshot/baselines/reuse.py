@@ -37,6 +37,8 @@ class Settings:
     """What becomes of them (`oneshot.gradients.corrections`)."""
     knob: float = 2.0
     """The correction's one setting, such as the largest ratio."""
+    rollouts: int = 0
+    """Of the batch, only so many, whole groups from its beginning; 0: all of it. The lab has no more than these."""
     looks: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     """Shares of the path after which the policy is measured on validation problems."""
 

@@ -18,9 +18,16 @@ def open_policies(path: str, engine: dict) -> tuple[Policy, Policy]:
     return load_policy(folder, device), load_policy(folder, device)
 
 
-def open_batch(paths: list[str]) -> tuple[pd.DataFrame | None, dict[str, str]]:
-    """(rollouts, metadata) of the one batch from all its shards; (None, {}) without paths."""
-    return load_batch([require(path, "01_sample") for path in paths]) if paths else (None, {})
+def open_batch(paths: list[str], rollouts: int = 0) -> tuple[pd.DataFrame | None, dict[str, str], float]:
+    """(rollouts, metadata, share of the batch) of the one batch, from all its shards, or of its first so many rollouts.
+
+    (None, {}, 0) without paths.
+    """
+    if not paths:
+        return None, {}, 0.0
+    batch, origin = load_batch([require(path, "01_sample") for path in paths])
+    used = batch.head(rollouts or len(batch))
+    return used, origin, len(used) / len(batch)
 
 
 def open_base(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
