@@ -10,6 +10,7 @@ import torch
 from small_policy import differentiate, lab_of, random_direction
 from torch.optim import AdamW
 
+from oneshot.engines import torch as torch_engine
 from oneshot.engines.noise import rollout_key
 from oneshot.engines.torch import TorchEngine
 from oneshot.gradients.weights import weigh
@@ -48,7 +49,8 @@ def test_the_pass(policy, other, device, rollouts, weights):
     assert same(*(fisher_diagonal(each, rollouts[:3], 0.9) for each in (policy, other)))
 
 
-def test_the_sampler(policy, other, device, problems):
+def test_the_sampler(policy, other, device, problems, monkeypatch):
+    monkeypatch.setattr(torch_engine, "FIRST_SLOTS", 2)
     prompts = [policy.encode_prompt(problem.task, problem.prompt) for problem in problems[:4]]
     keys_PG = torch.tensor([[rollout_key("d", "d", 0, p, g) for g in range(3)] for p in range(4)])
     options = {"temperature": 0.9, "max_new_tokens": 6, "also_greedy": True}

@@ -32,6 +32,9 @@ PACK_BELOW = 3 / 4
 DRAWN_AT_ONCE = {"cpu": 2**17, "cuda": 2**26}
 """Logits that are turned into tokens at one time: with their noise they fit a core's cache, or a GPU's memory."""
 
+FIRST_SLOTS = 256
+"""Slots that a GPU's caches begin with. They are doubled when needed: rollouts share slots, so few may ever be used."""
+
 
 class TorchEngine:
     """Samples from `policy` with at most `num_slots` rollouts in flight, on `device` (None: where the policy is)."""
@@ -79,7 +82,10 @@ class _Decoding:
         self.next_row = self.num_finished = 0
         self.num_slots = min(num_slots, self.num_rows)
         longest = max(len(prompt) - len(prefix) for prompt, prefix in zip(prompts, self.prefix_P, strict=True))
-        self.caches = self.decoder.empty_caches(self.num_slots, longest + max_new_tokens)
+        on_cpu = (
+            self.device.type == "cpu"
+        )  # where memory is taken when it is written, so all slots may be there at once
+        self.caches = self.decoder.empty_caches(self.num_slots if on_cpu else FIRST_SLOTS, longest + max_new_tokens)
         self.last_S = torch.zeros(self.num_slots, dtype=torch.int64)
         """Each slot's newest token, which has not been fed yet, and its position, counted from the shared prefix."""
         self.positions_S = torch.zeros(self.num_slots, dtype=torch.int64)
@@ -214,7 +220,16 @@ class _Decoding:
 
     def _free_slots(self, count: int) -> Tensor:
         """The first `count` idle slots. There are always enough, because every busy slot has a rollout in flight."""
-        return self._idle().nonzero().flatten()[:count]
+        slots = self._idle().nonzero().flatten()[:count]
+        if len(slots) and slots[-1] >= len(self.caches[0]):
+            self._enlarge(int(slots[-1]) + 1)
+        return slots
+
+    def _enlarge(self, needed: int) -> None:
+        """Give the caches at least so many slots, one cache after the other."""
+        more = max(needed, 2 * len(self.caches[0])) - len(self.caches[0])
+        for place, cache in enumerate(self.caches):
+            self.caches[place] = torch.cat((cache, cache.new_zeros(more, *cache.shape[1:])))
 
 
 def _log_softmax_and_entropy(logits_SV: Tensor) -> tuple[Tensor, Tensor]:
