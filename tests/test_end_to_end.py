@@ -55,16 +55,20 @@ def test_everything_is_there(finished):
     quantities = pd.read_csv(finished / ARMS / "one_shot/quantities.csv").set_index("quantity").value
     assert quantities.sampler_gap_max < 1e-4
     spent = points(finished, "one_shot").query("split == 'test' and chosen").iloc[0]
-    assert spent.rollouts == 80 * 10 + 6 * 64 * 2
-    assert (spent.batch_rollouts, spent.sampling_phases, spent.gradient_steps, spent.search_rounds) == (800, 1, 1, 6)
+    assert spent.rollouts == 80 * 10 + (6 * 16 + 3 * 16 + 2 * 32) * 2
+    assert (spent.batch_rollouts, spent.sampling_phases, spent.gradient_steps) == (800, 1, 1)
+    assert spent.search_rounds == 6 + 3 + 2
     assert 0 <= points(finished, "grpo").rollouts.max() - spent.rollouts < 50
 
 
 def test_the_base_is_the_same_for_both_arms(finished):
-    """Same problems, same keys: step 0 of GRPO and α = 0 of the search are one measurement."""
+    """Measured once; the search asks it again about the first problems, under the same noise."""
+    measured = ["accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"]
     ours, theirs = (points(finished, arm).query("point == 0").set_index("split") for arm in ("one_shot", "grpo"))
-    for column in ("accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"):
-        assert (ours[column] == theirs[column][ours.index]).all()
+    assert (ours.loc["test", measured] == theirs.loc["test", measured]).all()
+    steps = pd.read_csv(finished / ARMS / "one_shot/steps.csv").set_index("point")
+    assert steps.problems[0] in (16, 32, 64)
+    assert ours.accuracy["validation"] * 2 * steps.problems[0] % 1 == 0
 
 
 def test_nothing_is_left_to_do(finished):
