@@ -11,7 +11,7 @@ the stamp of `workflow.provenance`, which `gradients.distributed` writes.
     steps                                     directions from g, moves that are undone bit for bit, the line search
     arms  measures                            the format of every method's results; evaluation, costs, acceptance
     baselines                                 other methods, one file each
-    theory                                    four designs solved exactly, every arm on each: predictions
+    theory                                    four designs solved exactly, every arm on each; the exact tilt
     figures                                   one file per figure or table; each reads tables only
     workflow                                  what Snakemake and papermill need: the plan, digests, config checks
 
