@@ -17,7 +17,7 @@ def finished(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
     config = yaml.safe_load((folder / "config/smollm2.yaml").read_text())
     config |= {"experiment": "few", "acceptance": {}}
-    config["cells"][0]["arms"] = ["one_shot", "one_batch", "grpo"]
+    config["cells"] = [{**config["cells"][0], "policies": [1], "arms": ["one_shot", "one_batch", "grpo"]}]
     config["tasks"]["worked_sum"]["largest_first"] = 99  # ten sums up to 37 may well have one answer in common
     config["batch"] |= {"prompts": 24, "blocks": 2}
     config["sampling"] |= {"group_size": 8, "max_new_tokens": 12}  # worked sums are mostly cut off

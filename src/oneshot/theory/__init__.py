@@ -1,4 +1,4 @@
-"""What each way of using rollouts must come to, on four designs small enough to be solved exactly. Numpy and scipy alone.
+"""What each way of using rollouts must come to, on four designs small enough to be solved exactly. Numpy and scipy.
 
     trees          a softmax policy on a decision tree: accuracy, gradient, KL, D₂, all by enumeration
     designs        one decision, many contexts, a plan whose worth depends on what follows, a ladder of rungs
