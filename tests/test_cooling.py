@@ -8,7 +8,7 @@ import torch
 from small_policy import lab_of
 
 from oneshot.baselines import cooling
-from oneshot.measures.evaluate import Examination, measure, sequence_kl
+from oneshot.measures.evaluate import Examination, Sitting, measure, sequence_kl
 from oneshot.measures.ledger import Ledger
 from oneshot.measures.recorder import Recorder
 from oneshot.policies.models import Policy, fingerprint
@@ -76,6 +76,18 @@ def test_entropy_counts_every_token_once(policy, problems, engine):
     rollouts = Examination(problems[:2], "test", "test", Sampling(0.9, 6, 1)).draw(engine)
     rollouts = rollouts.assign(tokens=[[1], [1, 2, 3]], entropy_nats=[1.0, 3.0])
     assert summarise_rollouts(rollouts)["entropy_nats"] == pytest.approx((1 + 3 * 3) / 4)
+
+
+def test_an_examination_taken_in_parts_is_the_whole_one(problems, engine):
+    exam = Examination(problems, "test", "test", Sampling(0.9, 6, 2))
+    sitting = Sitting(exam)
+    sitting.draw_up_to(5, engine)
+    assert (len(sitting.newest), len(sitting.so_far.problems)) == (10, 5)
+    drawn = sitting.draw_up_to(len(problems), engine)
+    for parts, whole in zip(drawn, exam.draw_both(engine), strict=True):
+        assert parts[["problem_id", "sample_id", "text"]].equals(whole[["problem_id", "sample_id", "text"]])
+    assert sitting.newest.problem_id.tolist() == drawn[0].problem_id.tolist()[10:]
+    assert sitting.so_far == exam
 
 
 def test_what_is_drawn_already_is_not_drawn_again(policy, problems, engine):
