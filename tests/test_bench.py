@@ -86,9 +86,6 @@ def test_an_arm_starts_from_the_base_as_if_it_had_measured_it(policy, engine, pr
         recorder.tables.write({**identity, "arm": "a"}, {table: f"{folder}/{table}.csv" for table in TABLES})
     for table in TABLES:
         assert (project / f"one/{table}.csv").read_text() == (project / f"other/{table}.csv").read_text()
-    starting.tables.points.clear()
-    starting.start(*open_base(["base/points.csv", "base/by_problem.csv"]), ("test",))
-    assert {row["split"] for row in starting.tables.points} == {"test"}
 
 
 def test_seconds_of_several_stages_add_up(project):

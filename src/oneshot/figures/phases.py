@@ -1,4 +1,6 @@
-"""Test accuracy against gradient steps, by how often the policy was sampled to learn from, at equal rollouts.
+"""Test accuracy against gradient steps, by how often the policy was sampled to learn from.
+
+Arms end when they have spent their rollouts: about as many as one-shot with its search, some fewer.
 
 A panel a setting. One colour a number of sampling phases; whiskers are 95 % t intervals over policies. The line joins
 the arms of one sampling phase that end highest for their number of steps: what steps buy without fresh rollouts.

@@ -37,11 +37,9 @@ class Recorder:
             self.add(point, split, measure(exams[split], self.engine, self.base, retention=retention), chosen)
         self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
 
-    def start(
-        self, points: pd.DataFrame, by_problem: pd.DataFrame, splits: tuple[str, ...] = ("validation", "test")
-    ) -> None:
-        """Record, on these splits, what the base came to, measured once for all arms of the run, as point 0."""
-        self.tables.points.extend(points[points.split.isin(splits)].to_dict("records"))
+    def start(self, points: pd.DataFrame, by_problem: pd.DataFrame) -> None:
+        """Record what the base came to, measured once for all arms of the run, as point 0."""
+        self.tables.points.extend(points.to_dict("records"))
         self.tables.by_problem.append(by_problem)
         self.tables.timings.append({"point": 0, "chosen": False, "seconds": self.ledger.seconds})
 

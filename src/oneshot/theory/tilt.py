@@ -10,7 +10,7 @@ arm's accuracy, over the KL that the arm has spent.
 
 Pass rates are known only through a few samples a problem, and plugging right/samples in would be far off at either end.
 What is estimated instead is their distribution over problems: the mixture of binomials of the greatest likelihood
-(Kiefer and Wolfowitz 1956), found by EM (Laird 1978). Four samples of a thousand problems place the curve within 0.02
+(Kiefer and Wolfowitz 1956), found by EM (Laird 1978). Four samples of a thousand problems place the curve within 0.03
 up to about one nat; beyond, accuracy comes from problems that are hardly ever right, of which few samples tell little.
 
 Shapes: M rates, Λ tilts.
