@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder smollm2 gallery readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder smollm2 restore record gallery readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,12 @@ main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one ru
 
 figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smoke
 	$(SNAKEMAKE) figures/$(E)/$(F).csv --configfile config/$(E).yaml
+
+restore: $(VENV)/installed  ## the tables of the reference run, from which figures are drawn in seconds: make restore E=laptop
+	$(BIN)/python -m oneshot.workflow.expected restore $(E)
+
+record: $(VENV)/installed  ## this run's tables become those of the reference run: make record E=laptop
+	$(BIN)/python -m oneshot.workflow.expected record $(E)
 
 gallery: $(VENV)/installed  ## the README's pictures, from the laptop experiment's main job
 	$(SNAKEMAKE) gallery

@@ -9,6 +9,7 @@ import yaml
 from projects import copy_project, snakemake
 
 from oneshot.rollouts import load_rollouts, save_rollouts
+from oneshot.workflow import expected
 
 RUN = "results/tiny/main/arithmetic/policy1/run0"
 ARMS = f"{RUN}/arms"
@@ -71,6 +72,20 @@ def test_the_base_is_the_same_for_both_arms(finished):
 
 def test_nothing_is_left_to_do(finished):
     assert "Nothing to be done" in run(finished, "figures")[1]
+
+
+def test_figures_are_drawn_from_the_record_alone(finished, tmp_path):
+    """No policy is there, and none is made: restored tables are all that a figure needs."""
+    expected.record("tiny", finished)
+    elsewhere = tiny_project(tmp_path / "project")
+    shutil.copytree(finished / "expected", elsewhere / "expected")
+    expected.restore("tiny", elsewhere)
+    code, output = run(elsewhere, "figures")
+    assert code == 0, output
+    assert not list(elsewhere.glob("results/tiny/**/*.safetensors"))
+    for name in ("central", "central_table", "tilt"):
+        path = f"figures/tiny/{name}.csv"
+        assert (elsewhere / path).read_bytes() == (finished / path).read_bytes()
 
 
 def test_prose_re_runs_nothing_and_code_its_dependants(finished):
