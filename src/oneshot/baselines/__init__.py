@@ -11,6 +11,7 @@ from types import ModuleType
 METHODS = {
     "cooling": "oneshot.baselines.cooling",
     "few_phases": "oneshot.baselines.few_phases",
+    "gold": "oneshot.baselines.gold",
     "reuse": "oneshot.baselines.reuse",
     "small_steps": "oneshot.baselines.small_steps",
 }

@@ -1,13 +1,13 @@
-"""Steps on reused rollouts: minibatches of whole groups, and what their ratios are like."""
+"""Passes over one batch: minibatches of whole groups, what their ratios are like, and the search for a length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from oneshot.baselines.lab import Lab
+from oneshot.baselines.lab import Lab, Step
 from oneshot.gradients.ratios import Correction, Reused, effective_sample_size
 from oneshot.rollouts import num_groups
 from oneshot.steps.master_weights import MasterWeights
@@ -50,3 +50,22 @@ def climb(lab: Lab, masters: MasterWeights, rollouts: pd.DataFrame, correction: 
         "silenced_share": torch.cat(silenced).float().mean().item(),
         "kept_weight": (now / before).item(),
     }
+
+
+def search_length(
+    lab: Lab, steps: list[np.ndarray], looks: Sequence[float], climb: Callable[[np.ndarray], dict[str, float]]
+) -> Iterator[Step]:
+    """Climb on every minibatch; end at the best of some lengths, shares of the path, on validation problems."""
+    looks = {max(1, round(share * len(steps))) for share in looks}
+    found, best, kept = {}, 0, {}
+    for number, rows in enumerate(lab.track(steps), start=1):
+        with lab.ledger.clock():
+            record = climb(rows)
+            if number in looks:
+                record["accuracy"] = found[number] = lab.validate().reward.mean()
+        if number in looks and found[number] > found.get(best, -1):
+            best = number
+            kept = {name: weight.detach().clone() for name, weight in lab.policy.model.named_parameters()}
+        yield Step(number, record)
+    lab.policy.model.load_state_dict(kept, strict=False)
+    yield Step(best, {}, measured=True, chosen=True)

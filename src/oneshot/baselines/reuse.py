@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from oneshot.baselines.lab import Lab, Step
-from oneshot.baselines.passes import climb, minibatches
+from oneshot.baselines.passes import climb, minibatches, search_length
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.weights import weigh
 from oneshot.steps.master_weights import MasterWeights, adamw
@@ -49,16 +49,4 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     steps = list(minibatches(lab.batch, settings.groups_per_step, settings.passes))
     correction = get_correction(settings.correction, settings.knob)
     masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
-    looks = {max(1, round(share * len(steps))) for share in settings.looks}
-    found, best, kept = {}, 0, {}
-    for number, rows in enumerate(lab.track(steps), start=1):
-        with lab.ledger.clock():
-            record = climb(lab, masters, batch.iloc[rows], correction)
-            if number in looks:
-                record["accuracy"] = found[number] = lab.validate().reward.mean()
-        if number in looks and found[number] > found.get(best, -1):
-            best = number
-            kept = {name: weight.detach().clone() for name, weight in lab.policy.model.named_parameters()}
-        yield Step(number, record)
-    lab.policy.model.load_state_dict(kept, strict=False)
-    yield Step(best, {}, measured=True, chosen=True)
+    yield from search_length(lab, steps, settings.looks, lambda rows: climb(lab, masters, batch.iloc[rows], correction))

@@ -30,6 +30,9 @@ ARMS = {
     "cooled": ("base, low T", "#A0A0A0"),
     "one_batch": ("one batch", "#009E73"),
     "one_batch_no_ratio": ("one batch, no ratios", "#7FCDB8"),
+    "one_batch_topr": ("one batch, TOPR", "#117733"),
+    "one_batch_right": ("its right answers", "#999933"),
+    "gold": ("gold answers", "#DDAA33"),
     "phases_1": ("one phase", "#44AA99"),
     "phases_2": ("2 phases", "#88CCEE"),
     "phases_4": ("4 phases", "#6699CC"),
@@ -37,7 +40,7 @@ ARMS = {
     "grpo": ("GRPO", "#0072B2"),
 }
 """Arm -> label and colour."""
-SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D", "#117733")
+SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D", "#AA4466")
 PREDICTED = "#333333"
 """Colour of predictions."""
 DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}

@@ -31,5 +31,9 @@ class Addition(Task):
         return operands(problem.prompt)
 
     @classmethod
+    def gold(cls, problem: Problem) -> str:
+        return f" {problem.answer}"
+
+    @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_bare_answer(completion, problem.answer)

@@ -54,5 +54,9 @@ class GymTask(Task):
         return operands(problem.prompt) or (quoted[-1] if quoted else super().canonical(problem))
 
     @classmethod
+    def gold(cls, problem: Problem) -> str:
+        return f" {problem.answer}"
+
+    @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_bare_answer(completion, problem.answer)

@@ -88,6 +88,11 @@ class Task(ABC):
         """The binary verdict, with partial credit where the task has any."""
 
     @classmethod
+    def gold(cls, problem: Problem) -> str:
+        """A right completion, as the key to the problems has it. Raises ValueError if the task has no key."""
+        raise ValueError(f"task '{problem.task}': no gold completion can be made from its problems")
+
+    @classmethod
     def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
         """The verdict on every (problem, completion), in order."""
         return [cls.verify(*pair) for pair in pairs]
@@ -108,6 +113,11 @@ class TaughtTask(Task):
     @abstractmethod
     def lesson(self, problem: Problem, rng: random.Random) -> str:
         """A completion that is right. The first part of pretraining shows only these, so skills come before habits."""
+
+    @classmethod
+    def gold(cls, problem: Problem) -> str:
+        """A lesson, always the same for a problem."""
+        return cls.create(problem.task, {}).lesson(problem, random.Random(problem.id))
 
     def difficulty(self, problem: Problem) -> float:
         """How hard the problem looks, 0 to 1; decides how often each way is taken in the pretraining mixture."""

@@ -41,6 +41,12 @@ class WorkedSum(Task):
         return cls.ways[way].format(*numbers_of(problem))
 
     @classmethod
+    def gold(cls, problem: Problem) -> str:
+        """One by one."""
+        first, second, third = numbers_of(problem)
+        return f" {first} + {second} = {first + second}. {first + second} + {third} = {problem.answer}"
+
+    @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_worked_answer(completion, problem.answer)
 
