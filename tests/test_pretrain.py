@@ -88,6 +88,23 @@ def test_acceptance_sees_what_a_policy_can_do(policy, problems):
     }  # fmt: skip
 
 
+class LuckyEngine(CarefulEngine):
+    """Right in its 64th try, and in no other."""
+
+    def generate(self, prompts, keys_PG, **options):
+        self.tries = iter([number == 63 for _ in prompts for number, _ in enumerate(keys_PG[0])])
+        return super().generate(prompts, keys_PG, **options)
+
+    def _answer(self, text, temperature):
+        right = sum(parse_terms(text.partition("=")[0]))
+        return f";{right if next(self.tries) else right + 1}"
+
+
+def test_rare_right_answers_show_in_64_tries(policy, problems):
+    measured = examine(LuckyEngine(policy), problems, problems, run="t", max_new_tokens=8)
+    assert (measured["sampled"], measured["pass_at_64"]) == (0, 1)
+
+
 def test_a_quantity_outside_its_band_is_not_accepted():
     table = acceptance_table({"sampled": 0.4, "greedy": 0.7}, {"greedy": [0.0, 0.6]}).set_index("quantity")
     assert table.accepted.to_dict() == {"sampled": True, "greedy": False}

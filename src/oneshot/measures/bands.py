@@ -8,8 +8,8 @@ import pandas as pd
 from oneshot.tasks import task_class
 from oneshot.tasks.task import Problem
 
-NUM_SAMPLES = 64
-"""Samples per problem of a base policy's pass@k."""
+NUM_TRIES = 64
+"""k of a base policy's pass@k."""
 MOST_BY_CONSTANT = 0.2
 """A task is refused if one and the same answer is right on more of its problems."""
 
@@ -23,7 +23,7 @@ def quantities(tasks: Iterable[str]) -> list[str]:
     shares = ["cut_off_rate", "unparsable_rate"]
     return [
         "sampled",
-        f"pass_at_{NUM_SAMPLES}",
+        f"pass_at_{NUM_TRIES}",
         "greedy",
         "best_low_temperature",
         "best_constant",
