@@ -361,7 +361,7 @@ def test_the_landscape_shows_the_means_over_policies(tables):
 
 
 def test_what_was_not_expected_is_drawn_hollow():
-    """A panel an arm but the rival, a row a setting; a point is hollow where it lies outside its bar."""
+    """A panel a setting, a row an arm but the rival; a point is hollow where it lies outside its bar."""
     row = {"experiment": "e", "arm": "one_shot", "expected_low": 0.4, "expected_high": 0.6}
     bounds = {"recovered_low": 0.3, "recovered_high": 0.9}
     found = [("a", 0.5, "kept"), ("b", 0.8, "failed"), ("c", np.nan, "open")]
@@ -370,12 +370,14 @@ def test_what_was_not_expected_is_drawn_hollow():
         for name, value, told in found
     ]
     figure = expectations.draw(pd.DataFrame([*rows, {**rows[0], "arm": "grpo"}]))
-    (panel,) = figure.axes
-    assert [text.get_text() for text in panel.get_yticklabels()] == ["a", "b", "c"]
-    full, hollow = (line for line in panel.get_lines() if line.get_marker() == "o")
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["a", "b", "c"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one-shot"]
+    points = [line for panel in figure.axes for line in panel.get_lines() if line.get_marker() == "o"]
+    full, hollow, absent = points
     assert (full.get_xdata().tolist(), full.get_ydata().tolist()) == ([0.5], [0])
     assert hollow.get_xdata()[0] == 0.8
     assert hollow.get_markerfacecolor() == "white"
+    assert np.isnan(absent.get_xdata()[0])
 
 
 def test_the_predictions_are_drawn_where_they_are(tables):
@@ -393,6 +395,13 @@ def test_an_unknown_arm_is_drawn_like_any_other(tables):
     data.loc[data.arm == "grpo", "arm"] = "brand_new"
     labels = [text.get_text() for text in central.draw(data).axes[0].texts]
     assert "brand new" in labels
+
+
+def test_of_too_many_arms_the_named_ones_are_drawn(tables):
+    data = central.frame(tables)
+    crowd = [data[data.arm == "grpo"].assign(arm=f"variant_{number}") for number in range(style.MOST_LABELS)]
+    labels = [text.get_text() for text in central.draw(pd.concat([data, *crowd])).axes[0].texts]
+    assert set(labels) == {"base", "one-shot", "GRPO"}
     assert "one-shot" in labels
 
 

@@ -24,7 +24,7 @@ def draw(data: pd.DataFrame) -> Figure:
     """One row of panels per setting and decoding."""
     rows = [
         (title, decoding, points)
-        for title, of_setting in style.settings_of(data)
+        for title, of_setting in style.settings_of(style.drawn(data))
         for decoding, points in of_setting.groupby("decoding", sort=False)
     ]
     figure, axes = style.panels([title for title, _, _ in rows], columns=len(AXES), height=2.2, sharey="row")

@@ -21,7 +21,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings = style.settings_of(data)
+    settings = style.settings_of(style.drawn(data))
     figure, axes = style.panels([title for title, _ in settings], columns=len(DECODINGS), height=2.5)
     for (_, points), row in zip(settings, axes, strict=True):
         for panel, (decoding, column) in zip(row, DECODINGS.items(), strict=True):

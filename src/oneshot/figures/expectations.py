@@ -1,6 +1,6 @@
 """What was expected of every arm on every setting before its first gradient, and what came out.
 
-A panel an arm, a row a setting. Bars: the expected share of GRPO's gain. Points: the share that was recovered, with
+A panel a setting, a row an arm. Bars: the expected share of GRPO's gain. Points: the share that was recovered, with
 Fieller's 95 % interval over policies; hollow outside the bar. Without a clear gain of GRPO there is no point.
 """
 
@@ -22,28 +22,27 @@ LIMITS = (-0.4, 1.7)
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    names = style.setting_names(table)
-    places = {name: place for place, name in enumerate(names.unique())}
     arms = [arm for arm in table.arm.unique() if arm != RIVAL]
-    height = MARGIN + ROW * len(places)
-    figure, axes = style.panels([""], columns=max(len(arms), 1), height=height, sharey=True)
-    for panel, arm in zip(axes[0], arms, strict=False):
-        rows = table[table.arm == arm]
-        _panel(panel, rows.assign(place=names[rows.index].map(places)), style.color(arm))
-        panel.set_title(fill(style.label(arm), 10), loc="left", fontsize=7)
+    places = {arm: place for place, arm in enumerate(arms)}
+    settings = list(table[table.arm != RIVAL].groupby(style.setting_names(table), sort=False))
+    figure, axes = style.panels([""], columns=len(settings), height=MARGIN + ROW * len(arms), sharey=True)
+    for panel, (name, rows) in zip(axes[0], settings, strict=True):
+        for arm, row in rows.groupby("arm"):
+            _row(panel, row, places[arm], style.color(arm))
+        panel.set_title(fill(name, 14), loc="left", fontsize=7)
         panel.set(xlim=LIMITS, xticks=[0, 0.5, 1, 1.5])
         panel.set_xticklabels(["0", "", "1", ""])
-    axes[0][0].set_yticks(list(places.values()), list(places))
+        for value, dots in ((0, ":"), (1, "-")):
+            panel.axvline(value, color="gray", linestyle=dots, linewidth=0.7, zorder=0)
+    axes[0][0].set_yticks(list(places.values()), list(map(style.label, places)))
     axes[0][0].set_ylim(len(places) - 0.5, -0.5)
     figure.supxlabel("share of GRPO's gain, sampled", fontsize=8)
     return figure
 
 
-def _panel(panel: Axes, rows: pd.DataFrame, shade: str) -> None:
-    for value, dots in ((0, ":"), (1, "-")):
-        panel.axvline(value, color="gray", linestyle=dots, linewidth=0.7, zorder=0)
-    panel.barh(rows.place, rows.expected_high - rows.expected_low, 0.6, rows.expected_low, color=shade, alpha=0.25)
-    panel.hlines(rows.place, rows.recovered_low, rows.recovered_high, color=shade)
-    kept = rows.outcome == KEPT
-    panel.plot(rows.recovered[kept], rows.place[kept], "o", color=shade)
-    panel.plot(rows.recovered[~kept], rows.place[~kept], "o", color=shade, markerfacecolor="white")
+def _row(panel: Axes, row: pd.DataFrame, place: int, shade: str) -> None:
+    found = row.iloc[0]
+    panel.barh(place, found.expected_high - found.expected_low, 0.6, found.expected_low, color=shade, alpha=0.25)
+    panel.hlines(place, found.recovered_low, found.recovered_high, color=shade)
+    inside = {} if found.outcome == KEPT else {"markerfacecolor": "white"}
+    panel.plot(found.recovered, place, "o", color=shade, **inside)

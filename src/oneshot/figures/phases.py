@@ -29,7 +29,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings = style.settings_of(data)
+    settings = style.settings_of(style.drawn(data))
     figure, axes = style.panels([""] * len(settings), columns=len(DECODINGS), height=2.1, sharey="row")
     for (setting, rows), row in zip(settings, axes, strict=True):
         for panel, (decoding, points) in zip(row, rows.groupby("decoding", sort=False), strict=True):

@@ -1,7 +1,8 @@
 """The look of all figures: one colour per arm, the same everywhere; direct labels; 95 % intervals over policies.
 
 Most colours are Okabe and Ito's, safe for colour-blind readers. An arm that is not in ARMS gets a colour of SPARE, by
-the hash of its name, and its name as label.
+the hash of its name, and its name as label. Where there are too many arms for labelled curves, those in ARMS are drawn
+(`drawn`); tables, and figures that give every arm a row, show all.
 """
 
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ WIDTH, COLUMN = 6.8, 3.3
 """Width of a full page and of one column, in inches."""
 LONG = 100
 """Ratio of the ends of a long log axis."""
+MOST_LABELS = 12
+"""Arms in one figure of labelled curves."""
 LABEL_GAP = 9
 """Smallest distance between the labels of one panel, in typographic points."""
 
@@ -58,6 +61,11 @@ def label(arm: str) -> str:
 
 def color(arm: str) -> str:
     return ARMS[arm][1] if arm in ARMS else SPARE[crc32(arm.encode()) % len(SPARE)]
+
+
+def drawn(points: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the arms that a figure of labelled curves has room for: all, or those in ARMS if they are too many."""
+    return points if points.arm.nunique() <= MOST_LABELS else points[points.arm.isin(ARMS)]
 
 
 def set_style() -> None:

@@ -61,7 +61,7 @@ def _line(rates: np.ndarray, shares: np.ndarray) -> pd.DataFrame:
 def draw(data: pd.DataFrame) -> Figure:
     parts = [
         (", ".join(filter(None, (title, task if of_setting.asked.nunique() > 1 else ""))).replace("_", " "), rows)
-        for title, of_setting in style.settings_of(data)
+        for title, of_setting in style.settings_of(pd.concat([style.drawn(data), data[data.arm == TILT]]))
         for task, rows in of_setting.groupby("asked", sort=False)
     ]
     columns = min(len(parts), COLUMNS)
