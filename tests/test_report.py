@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from oneshot.arms import IDENTITY, ArmTables, read_table, run_key
+from oneshot.arms import COSTS, IDENTITY, TABLES, ArmTables, read_table, run_key
 from oneshot.figures import (
+    breadth,
     central,
     central_table,
     expectations,
@@ -36,7 +37,7 @@ EXPECTED = [
     {"arm": "one_shot", "low": 0.8, "high": 1.0, "because": "It is nearly as good."},
     {"arm": "grpo", "low": 1.0, "high": 1.0, "because": "The measure."},
 ]
-SPENT = {"rollouts": 0, "tokens": 0, "flops": 0.0, "sampling_phases": 0, "gradient_steps": 0, "search_rounds": 0}
+SPENT = {name: 0 for name in COSTS}
 
 
 def identity(policy, arm, model="main"):
@@ -358,6 +359,39 @@ def test_the_landscape_shows_the_means_over_policies(tables):
     expected = [0.4 - (multiple - 2) ** 2 / 90 for multiple in (0.5, 1, 2, 5)]
     assert lines[0].get_xdata().tolist() == [0.5, 1, 2, 5]
     assert lines[0].get_ydata().tolist() == pytest.approx(expected)
+
+
+def reuse(index, size, share):
+    """An arm of many steps on a batch of `size`, whose ratios leave it `share` from step 3 on; it ends at step 20."""
+    tables = ArmTables()
+    tables.points = [point(0, "test", BASE[index])]
+    tables.points.append(point(20, "test", ONE_SHOT[index], chosen=True, rollouts=2 * size, batch_rollouts=size))
+    shares = [1.0, 1.0, *[share] * 18, 0.0]  # what comes after the end does not count
+    tables.steps = [{"point": step, "effective_sample_size": each} for step, each in enumerate(shares, start=1)]
+    tables.by_problem = [by_problem(0, BASE[index], 1), by_problem(20, ONE_SHOT[index], 1)]
+    tables.timings = [{"point": step, "chosen": step > 0, "seconds": 1.0} for step in (0, 20)]
+    tables.quantity("parameters", 10, "parameters")
+    return tables
+
+
+def test_a_batch_is_worth_its_share_of_effective_rollouts(tmp_path):
+    paths = write_all(tmp_path)
+    for index, policy in enumerate((1, 2, 3)):
+        for arm, size, share in (("one_batch", 1000, 0.25), ("one_batch_of_100", 100, 0.2)):
+            out = {table: tmp_path / f"policy{policy}" / arm / f"{table}.csv" for table in TABLES}
+            reuse(index, size, share).write(identity(policy, arm), out)
+            paths.extend(out.values())
+    data = breadth.frame(Tables(paths))
+    worth = data.groupby("arm").effective_rollouts.mean()
+    assert (worth["one_batch"], worth["one_batch_of_100"]) == pytest.approx((250, 20))
+    assert np.isnan(worth["one_shot"])
+    assert data.groupby("arm").batch_rollouts.mean()["one_batch_of_100"] == 100
+    assert data.noise_scale.unique().tolist() == [8, 9, 10]
+    left, right = breadth.draw(data).axes
+    lengths = [list(line.get_xdata()) for line in left.get_lines()]
+    assert [100.0, 1000.0] in lengths
+    dashed = next(line for line in right.get_lines() if line.get_linestyle() == "--")
+    assert dashed.get_ydata() == pytest.approx([25, 250])
 
 
 def test_what_was_not_expected_is_drawn_hollow():

@@ -25,7 +25,7 @@ IDENTITY = ["experiment", "model", "task", "policy", "run", "arm"]
 WHOLE_SPLIT = "all"
 """Value of column `asked` in rows about all problems of a split; other rows are about the problems of one task."""
 MEASURED = ["accuracy", "greedy_accuracy", "entropy_nats", "kl_nats"]
-COSTS = ["rollouts", "tokens", "flops", "sampling_phases", "gradient_steps", "search_rounds"]
+COSTS = ["rollouts", "batch_rollouts", "tokens", "flops", "sampling_phases", "gradient_steps", "search_rounds"]
 TABLES = {
     "points": ["point", "split", "asked", "chosen", *MEASURED, *COSTS],
     "by_problem": ["point", "problem_id", "asked", "correct", "samples", "greedy_correct"],

@@ -12,7 +12,7 @@ from oneshot.figures.tilt import base_rates, with_smallest_kl
 
 COLUMNS = ("arm", "point", "decoding", "accuracy, %", "gain, points", "KL, nats", "KL efficiency", *COSTS, "seconds")
 KL = ("kl_nats", "kl_efficiency")
-PLAIN = ("rollouts", "tokens", "gradient_steps", "sampling_phases", "search_rounds")
+PLAIN = ("rollouts", "batch_rollouts", "tokens", "gradient_steps", "sampling_phases", "search_rounds")
 
 
 def frame(tables: Tables) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def color(arm: str) -> str:
 
 
 def drawn(points: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the arms that a figure of labelled curves has room for: all, or those in ARMS if they are too many."""
+    """The rows of the arms that a figure of labelled curves has room for: all, or those in ARMS if there are many."""
     return points if points.arm.nunique() <= MOST_LABELS else points[points.arm.isin(ARMS)]
 
 
