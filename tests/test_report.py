@@ -15,6 +15,7 @@ import yaml
 from oneshot.arms import COSTS, IDENTITY, TABLES, ArmTables, read_table, run_key
 from oneshot.figures import (
     breadth,
+    by_task,
     central,
     central_table,
     expectations,
@@ -392,6 +393,23 @@ def test_a_batch_is_worth_its_share_of_effective_rollouts(tmp_path):
     assert [100.0, 1000.0] in lengths
     dashed = next(line for line in right.get_lines() if line.get_linestyle() == "--")
     assert dashed.get_ydata() == pytest.approx([25, 250])
+
+
+def test_a_mixed_test_is_told_by_task(tmp_path):
+    """Two tasks: on one every arm is as accurate as on the whole, on the other 0.1 less, base included."""
+    paths = [path for path in write_all(tmp_path) if path.stem == "points"]
+    for path in paths:
+        whole = pd.read_csv(path)
+        parts = [
+            whole.assign(asked=task, accuracy=whole.accuracy - less) for task, less in (("easy", 0), ("hard", 0.1))
+        ]
+        write_csv(pd.concat([whole, *parts]), path)
+    table = by_task.frame(Tables(paths)).set_index(["asked", "arm"])
+    assert set(table.index.get_level_values("asked")) == {"easy", "hard"}
+    assert table.accuracy["easy", "grpo"] == pytest.approx(np.mean(GRPO))
+    assert table.accuracy["hard", "grpo"] == pytest.approx(np.mean(GRPO) - 0.1)
+    assert table.recovered_sampled["hard", "one_shot"] == pytest.approx(table.recovered_sampled["easy", "one_shot"])
+    assert by_task.draw(by_task.frame(Tables(paths))).count("**main, sums: hard**") == 1
 
 
 def test_what_was_not_expected_is_drawn_hollow():

@@ -49,16 +49,11 @@ def _row(row: dict) -> str:
     cells = [
         style.label(row["arm"]),
         f"{row['expected_low']:g} to {row['expected_high']:g}",
-        _interval(row, "recovered", 1, 2),
-        _interval(row, "difference", 100, 1),
+        *(
+            style.interval_text(row, (name, f"{name}_low", f"{name}_high"), unit, digits)
+            for name, unit, digits in (("recovered", 1, 2), ("difference", 100, 1))
+        ),
         row["outcome"],
         row["because"],
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def _interval(row: dict, name: str, unit: float, digits: int) -> str:
-    value, low, high = (unit * row[key] for key in (name, f"{name}_low", f"{name}_high"))
-    if pd.isna(value):
-        return ""
-    return f"{value:z.{digits}f}" + ("" if pd.isna(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]")

@@ -38,7 +38,7 @@ def frame(tables: Tables) -> pd.DataFrame:
     rows = over_policies(points, ["arm"], "accuracy").rename(columns={"value": "accuracy"})
     greedy = over_policies(points, ["arm"], DECODINGS["greedy"])[[*SETTING, "arm", "value"]]
     rows = rows.merge(greedy.rename(columns={"value": "greedy_accuracy"}), on=[*SETTING, "arm"])
-    rows = rows.merge(_recovered(points), on=[*SETTING, "arm"], how="left")
+    rows = rows.merge(recovered(points), on=[*SETTING, "arm"], how="left")
     about = tables.other("acceptance", ["policy", "quantity", "value"])
     about = about[about.quantity.isin(MEASURED)]
     about = pd.concat([about, _of_headline(tables)]).groupby([*SETTING, "quantity"], sort=False).value.mean().unstack()
@@ -50,7 +50,7 @@ def _of_headline(tables: Tables) -> pd.DataFrame:
     return found[(found.arm == HEADLINE) & found.quantity.isin(SPREAD)]
 
 
-def _recovered(points: pd.DataFrame) -> pd.DataFrame:
+def recovered(points: pd.DataFrame) -> pd.DataFrame:
     """Each arm's share of the rival's gain, by decoding, with Fieller's interval over policies."""
     rows = []
     for setting, chosen in points.groupby(SETTING, sort=False):

@@ -172,6 +172,14 @@ def settings_of(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(setting_name(model, task) if len(groups) > 1 else "", rows) for (_, model, task), rows in groups]
 
 
+def interval_text(row: dict, names: Sequence[str], unit: float, digits: int) -> str:
+    """`value [low, high]` of the columns of these names, times `unit`; without a value nothing."""
+    value, low, high = (unit * row[name] for name in names)
+    if pd.isna(value):
+        return ""
+    return f"{value:z.{digits}f}" + ("" if pd.isna(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]")
+
+
 def panels(titles: Sequence[str], columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
     """(page-wide figure with one row of panels per title, its axes [rows, columns])."""
     size = (WIDTH, height * len(titles))
