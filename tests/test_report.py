@@ -395,6 +395,9 @@ def test_a_batch_is_worth_its_share_of_effective_rollouts(tmp_path):
     assert dashed.get_ydata() == pytest.approx([25, 250])
 
 
+TASKS = {"easy": 0.0, "hard": 0.1}
+
+
 def test_a_mixed_test_is_told_by_task(tmp_path):
     """Two tasks: on one every arm is as accurate as on the whole, on the other 0.1 less, base included."""
     paths = [path for path in write_all(tmp_path) if path.stem == "points"]
