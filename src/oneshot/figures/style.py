@@ -180,9 +180,11 @@ def interval_text(row: dict, names: Sequence[str], unit: float, digits: int) -> 
     return f"{value:z.{digits}f}" + ("" if pd.isna(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]")
 
 
-def panels(titles: Sequence[str], columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
+def panels(
+    titles: Sequence[str], columns: int, height: float, width: float = WIDTH, **options
+) -> tuple[Figure, np.ndarray]:
     """(page-wide figure with one row of panels per title, its axes [rows, columns])."""
-    size = (WIDTH, height * len(titles))
+    size = (width, height * len(titles))
     figure, axes = plt.subplots(len(titles), columns, figsize=size, squeeze=False, **options)
     for title, row in zip(titles, axes, strict=True):
         row[0].set_title(title, loc="left", fontsize=8)
