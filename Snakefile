@@ -409,10 +409,18 @@ use rule notebook as baseline with:
     log:
         ARM + "/05_baseline.ipynb",
     wildcard_constraints:
-        arm=one_of(filterfalse(plan.is_searched, plan.arms)),
+        arm=one_of(filterfalse(plan.keeps_path, plan.trained)),
     params:
         code=code("05_baseline"),
         settings=settings("05_baseline"),
+
+
+use rule baseline as followed with:
+    output:
+        **ARM_OUTPUTS,
+        trajectory=ARM + "/trajectory.safetensors",
+    wildcard_constraints:
+        arm=one_of(filter(plan.keeps_path, plan.trained)),
 
 
 use rule baseline as tuning with:

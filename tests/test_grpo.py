@@ -80,6 +80,21 @@ def test_it_learns_what_is_rewarded(policy, problems, monkeypatch, objective):
     assert steps.accuracy.tail(5).mean() > steps.accuracy.head(5).mean() + 0.3
 
 
+@pytest.mark.parametrize(("decay", "shares"), [(False, (1, 1, 1)), (True, (1, 2 / 3, 1 / 3))])
+def test_sgd_steps_along_the_gradient_and_a_rate_may_decay(policy, problems, monkeypatch, decay, shares):
+    pay_for_an_even_first_token(monkeypatch)
+    lab = lab_of(policy, problems)
+    run = small_steps.run(lab, replace(SETTINGS, steps=3, optimizer="sgd", learning_rate=0.1, decay=decay))
+    for number, share in enumerate(shares, start=1):
+        weighted = weigh(lab.draw(next_problems(problems, number, 3), number))
+        g = differentiate(policy, weighted, weighted.weight.to_numpy(), temperature=0.9).mean()
+        before = {name: parameter.detach().clone() for name, parameter in policy.model.named_parameters()}
+        next(run)
+        assert any(values.any() for values in g.values())
+        for name, parameter in policy.model.named_parameters():
+            assert torch.allclose(parameter, before[name] + 0.1 * share * g[name], atol=1e-6), name
+
+
 def test_what_is_spent_is_counted_where_it_is_spent(policy, problems):
     lab = lab_of(policy, problems)
     steps = list(small_steps.run(lab, replace(SETTINGS, steps=3, checkpoints=(2,))))

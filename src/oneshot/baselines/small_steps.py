@@ -1,14 +1,14 @@
 r"""Many small steps: GRPO and its variants, on-policy.
 
     for k = 1, 2, …:   draw G rollouts each of the next few problems from π_θ
-                       θ ← AdamW step up  g = (1/N) Σ_it w_it ∇ log π_θ(y_it)
+                       θ ← AdamW step up  g = (1/N) Σ_it w_it ∇ log π_θ(y_it)      or θ ← θ + η g, with `sgd`
 
 The objective decides the weights w (`oneshot.gradients.objectives`). `policy_gradient` has w_it = A_i, the group
 advantage without division by the length |y_i|: the same estimator as the one-shot arm, which is this loop with one
 step and a line search in place of Adam. `grpo` has w_it = A_i / |y_i|, the estimator as published.
 
 Departures: 1. one update per batch, so every ratio is 1 and nothing is clipped; 2. the reward is the whole objective,
-without a KL term; 3. constant learning rate, weight decay 0.
+without a KL term; 3. weight decay 0, and a constant learning rate, unless it decays to 0 by the last step, linearly.
 """
 
 import math
@@ -19,7 +19,7 @@ from functools import partial
 from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
-from oneshot.steps.master_weights import MasterWeights, adamw
+from oneshot.steps.master_weights import OPTIMIZERS, MasterWeights
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,23 @@ class Settings:
     steps: int
     """Steps of the nominal comparison. The arm continues until it has spent the lab's budget."""
     objective: str = "policy_gradient"
+    optimizer: str = "adamw"
+    """Or sgd, which takes steps along g itself."""
+    decay: bool = False
+    """Whether the learning rate falls to 0 by the last step, linearly."""
     checkpoints: tuple[int, ...] = ()
     """Steps after which the policy is measured, besides the nominal and the last one."""
 
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    make = partial(OPTIMIZERS[settings.optimizer], learning_rate=settings.learning_rate)
+    masters = MasterWeights(lab.policy.model, make)
     last = num_steps(settings, lab.sampling.group_size, lab.budget)
     reported = {settings.steps, last}
     for step in lab.track(range(1, last + 1)):
+        if settings.decay:
+            masters.set_rate(settings.learning_rate * (1 - (step - 1) / last))
         with lab.ledger.clock():
             rollouts = lab.draw(next_problems(lab.train, step, settings.prompts_per_step), step)
             weighted = weigh(rollouts, settings.objective, lab.rewards, lab.sampling.max_new_tokens)

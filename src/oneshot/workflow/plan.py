@@ -104,9 +104,18 @@ class Plan:
         """The arms that are run anywhere."""
         return sorted({job.arm for job in self.jobs})
 
+    @property
+    def trained(self) -> list[str]:
+        """Those of them that are methods of oneshot.baselines."""
+        return [arm for arm in self.arms if not self.is_searched(arm)]
+
     def is_searched(self, arm: str) -> bool:
         """Whether an arm is a step of searched size, or else a method of oneshot.baselines."""
         return self.config["arms"][arm]["method"] == SEARCHED
+
+    def keeps_path(self, arm: str) -> bool:
+        """Whether the weights after some of an arm's steps are kept."""
+        return bool(self.config["arms"][arm].get("path"))
 
     def uses_batch(self, arm: str) -> bool:
         """Whether an arm learns from the one-shot batch."""
@@ -201,6 +210,7 @@ FOLLOWING = {
     "method": _arm("method"),
     "settings": _arm("settings"),
     "tune": _arm("tune"),
+    "path": lambda plan, wildcards: plan.config["arms"][wildcards["arm"]].get("path", []),
     "budget": lambda plan, wildcards: plan.run_cost(wildcards["model"], wildcards["task"]),
     "figure": lambda plan, wildcards: wildcards["figure"],
     "config": lambda plan, wildcards: plan.config,

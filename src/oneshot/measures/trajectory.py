@@ -1,0 +1,63 @@
+"""Trajectories: where a policy was after some steps of its training, as moves from θ0.
+
+A file holds Δθ_k = θ_k - θ0 for every step k that was kept: FP16, each tensor in units of its largest entry, which
+keeps three digits of every entry but the tiniest. So a step takes 2 bytes a parameter: 1 MB for an organism of half a
+million, 270 MB for SmolLM2-135M.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import Module
+
+from oneshot.files import BadFile, atomic_path
+from oneshot.vectors import Vector
+
+UNIT = "unit"
+"""Ending of the name of the scalar that a tensor is in units of."""
+
+
+class Trajectory:
+    """Collects the moves of a model that is being trained from `base`."""
+
+    def __init__(self, base: Module, steps: Sequence[float]):
+        self.base, self.steps = dict(base.named_parameters()), set(steps)
+        self.kept: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, step: float, model: Module) -> None:
+        """Keep the model as it is after this step, if that is one of those to keep."""
+        if step not in self.steps:
+            return
+        for name, weight in model.named_parameters():
+            move = weight.float().cpu() - self.base[name].float().cpu()
+            unit = move.abs().max()
+            self.kept[f"{step:g}/{name}"] = (move / unit.clamp(min=torch.finfo(torch.float32).tiny)).half()
+            self.kept[f"{step:g}/{name}/{UNIT}"] = unit
+
+    def save(self, path: str | Path, metadata: dict[str, str]) -> None:
+        """Write what was kept. `metadata` must hold θ0's fingerprint."""
+        with atomic_path(path) as temporary:
+            save_file(self.kept, temporary, metadata)
+
+
+def load_trajectory(path: str | Path, fingerprint: str) -> dict[float, Vector]:
+    """Step -> Δθ, FP32, in the order of the steps. Raises BadFile for another file, or a trajectory from another θ0."""
+    try:
+        with safe_open(path, "pt") as file:
+            origin = file.metadata()["fingerprint"]
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise BadFile(f"{path}: not a trajectory (truncated or foreign file): delete it and run again") from error
+    if origin != fingerprint:
+        raise BadFile(f"{path}: starts at policy {origin}, not at {fingerprint}")
+    moves: dict[float, Vector] = {}
+    for name, move in kept.items():
+        step, _, parameter = name.partition("/")
+        if not parameter.endswith(f"/{UNIT}"):
+            moves.setdefault(float(step), {})[parameter] = move.float() * kept[f"{name}/{UNIT}"]
+    return dict(sorted(moves.items()))
