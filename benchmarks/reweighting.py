@@ -15,11 +15,10 @@ import pandas as pd
 import torch
 import yaml
 
+from oneshot.diagnostics.forced import forced_logprobs, of_rollouts
 from oneshot.engines.torch import TorchEngine
 from oneshot.gradients.block_sums import load_gradient
-from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
-from oneshot.gradients.one_pass import token_logprobs
-from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios
+from oneshot.gradients.ratios import effective_sample_size
 from oneshot.measures.evaluate import sequence_kl
 from oneshot.policies.models import fingerprint, load_policy
 from oneshot.rollouts import load_batch
@@ -30,18 +29,6 @@ from oneshot.tasks.problem_sets import load_problems
 PROTOCOL = Path(__file__).parent.parent / "config/protocol.yaml"
 FLOORS = (0.5, 0.2, 0.1, 0.05, 0.0)
 """Effective shares of the held-out rollouts."""
-
-
-@torch.inference_mode()
-def log_ratios(policy, rollouts: pd.DataFrame, temperature: float) -> torch.Tensor:
-    """log π(y) of the policy as it is now, over that of the policy that drew the rollouts: [R], nats."""
-    logs = torch.zeros(len(rollouts))
-    for chunk in group_chunks(rollouts, np.ones(len(rollouts), dtype=bool), CHUNK_TOKENS):
-        part = rollouts.iloc[chunk]
-        logprobs_C, rows_C = token_logprobs(policy, part, temperature)
-        change_C = logprobs_C - torch.from_numpy(np.concatenate(part.logprobs.to_numpy()))
-        logs[torch.from_numpy(chunk)] = sequence_log_ratios(change_C, rows_C)
-    return logs
 
 
 def compare(run: Path, results: Path, problems_held_out: int, search: dict) -> pd.DataFrame:
@@ -66,11 +53,13 @@ def compare(run: Path, results: Path, problems_held_out: int, search: dict) -> p
 
     alpha = base_step(measure_curvature(kl_at, direction), search["target_kl_nats"])
     engine, rows, rewards = TorchEngine(policy), [], torch.tensor(held_out.reward.to_numpy())
+    drawn_R = torch.tensor(held_out.logprobs.map(np.sum).to_numpy())
     for multiple in (0.0, *search["multiples"]):
         with moved(policy.model, direction, multiple * alpha):
             rules = Sampling(temperature, origin["max_new_tokens"], len(held_out) // len(asked))
             fresh = draw_rollouts(engine, asked, Draw("reweighting", "fresh", 0), rules)
-            logs = log_ratios(policy, held_out, temperature).double()
+            now_R = of_rollouts(forced_logprobs(policy, held_out, temperature), held_out)
+            logs = (now_R - drawn_R).double()
             kl = sequence_kl(policy, base, fresh[fresh.sample_id == 0], temperature).mean().item()
         told = (logs.softmax(dim=0) * rewards).sum().item()
         share = effective_sample_size(logs)

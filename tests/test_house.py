@@ -19,6 +19,7 @@ FLOORS = (
     ("gradients",),
     ("steps",),
     ("arms", "measures"),
+    ("diagnostics",),
     ("baselines",),
     ("theory",),
     ("figures",),

@@ -10,6 +10,7 @@ the stamp of `workflow.provenance`, which `gradients.distributed` writes.
     gradients                                 the one pass over them, objectives as weights, blocks that add up
     steps                                     directions from g, moves that are undone bit for bit, the line search
     arms  measures                            the format of every method's results; evaluation, costs, acceptance
+    diagnostics                               why a step goes as far as it goes: angles, straightness
     baselines                                 other methods, one file each
     theory                                    four designs solved exactly, every arm on each; the exact tilt
     figures                                   one file per figure or table; each reads tables only

@@ -85,8 +85,9 @@ def _by_kind(whole: Part) -> dict[str, Part]:
 
 def _only(kind: str, vector: Vector) -> Vector:
     """The vector with zeros in place of all parameters of other kinds."""
-    return {name: values if _kind_of(name) == kind else torch.zeros_like(values) for name, values in vector.items()}
+    return {name: values if kind_of(name) == kind else torch.zeros_like(values) for name, values in vector.items()}
 
 
-def _kind_of(name: str) -> str:
+def kind_of(name: str) -> str:
+    """The kind of the parameter of that name."""
     return next(kind for kind, marks in KINDS.items() if any(mark in name for mark in marks))

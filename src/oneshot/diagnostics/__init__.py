@@ -1,0 +1,6 @@
+"""Diagnostics: why a step goes as far as it goes. Each module answers one question of notebooks 04.
+
+forced      what a policy makes of given rollouts: the log-prob of each of their tokens
+angles      does a direction point along a path? Cosines beside chance, and without noise
+linearity   is a path straight? R² against time beside that of a random walk
+"""

@@ -1,0 +1,50 @@
+"""Angles between moves, beside what chance and noise make of them.
+
+cosine        cos(a, b), over all parameters or over those of one kind
+chance        1/√D: the standard deviation of the cosine with a random direction of D dimensions
+reliability   of an estimate whose halves agree to c: 2c / (1 + c) (Spearman and Brown)
+corrected     cos(a, b) / √(reliability of a · reliability of b): the cosine that there would be without noise
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from oneshot.gradients.clusters import KINDS, kind_of
+from oneshot.vectors import Vector, cosine
+
+ALL = "all"
+"""Kind: all parameters."""
+
+
+def by_kind(a: Vector, b: Vector) -> Iterator[tuple[str, float, float]]:
+    """(kind, cosine, chance) over all parameters and over each kind of them."""
+    for kind in (ALL, *KINDS):
+        names = [name for name in a if kind in (ALL, kind_of(name))]
+        size = sum(a[name].numel() for name in names)
+        yield kind, cosine(*({name: vector[name] for name in names} for vector in (a, b))), 1 / math.sqrt(size)
+
+
+def plain_cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of two flat vectors, in FP64; nan if either is zero."""
+    return cosine({"": a}, {"": b})
+
+
+def reliability(of_halves: float) -> float:
+    """Of a mean whose two halves have that cosine: the squared cosine expected between it and the truth."""
+    return 2 * of_halves / (1 + of_halves)
+
+
+def corrected(found: float, *reliabilities: float) -> float:
+    """The cosine without noise; nan unless all reliabilities are above 0."""
+    if not all(value > 0 for value in reliabilities):
+        return math.nan
+    return found / math.sqrt(math.prod(reliabilities))
+
+
+def cosine_matrix(rows_KD: Tensor) -> Tensor:
+    """Cosines of all pairs of rows [K, K], FP64."""
+    unit_KD = torch.nn.functional.normalize(rows_KD.double(), dim=1)
+    return unit_KD @ unit_KD.T
