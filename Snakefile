@@ -112,6 +112,12 @@ PATHS = {
         for table in catalogue.ARM_TABLES
     },
     "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
+    **{
+        table: lambda jobs, table=table: once(
+            RUN + f"/{table}.csv", [job for job in jobs if plan.keeps_path(job.arm)]
+        )
+        for table in ("cosines", "linearity")
+    },
     "acceptance": lambda jobs: once(
         BASE + "/acceptance.csv",
         plan.policies if jobs == plan.jobs else jobs,  # some policies are only examined
@@ -130,6 +136,20 @@ def shards_used(pattern, **fixed):
         shard=SHARDS if plan.uses_batch(wildcards.arm) else [],
         **{**wildcards, **fixed},
     )
+
+
+def files_of(name, chosen, twin=False):
+    """A file of each arm of a run that is `chosen`, or of its twin: the same arm in another run of the policy."""
+
+    def paths(wildcards):
+        run = {
+            key: int(value) if value.isdecimal() else value
+            for key, value in wildcards.items()
+        }
+        jobs = plan.twins(**run) if twin else plan.of_run(**run)
+        return once(f"{ARM}/{name}", [job for job in jobs if chosen(job.arm)])
+
+    return paths
 
 
 def one_of(names):
@@ -423,6 +443,26 @@ use rule baseline as followed with:
         arm=one_of(filter(plan.keeps_path, plan.trained)),
 
 
+use rule notebook as trajectory with:
+    input:
+        ancient("notebooks/04_trajectory.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        gradient_paths=rules.direction.input.gradient_paths,
+        direction_paths=files_of("direction.safetensors", plan.is_searched),
+        scale_paths=files_of("scale.csv", plan.is_searched),
+        trajectory_paths=files_of("trajectory.safetensors", plan.keeps_path),
+        twin_paths=files_of("trajectory.safetensors", plan.keeps_path, twin=True),
+    output:
+        cosines=RUN + "/cosines.csv",
+        linearity=RUN + "/linearity.csv",
+    log:
+        RUN + "/notebooks/04_trajectory.ipynb",
+    params:
+        code=code("04_trajectory"),
+        settings=settings("04_trajectory"),
+
+
 use rule baseline as tuning with:
     input:
         ancient("notebooks/05_tuning.ipynb"),
@@ -441,6 +481,8 @@ use rule baseline as tuning with:
         tuning=TUNING + "/{arm}/tuning.csv",
     log:
         TUNING + "/{arm}/05_tuning.ipynb",
+    wildcard_constraints:
+        arm=one_of(plan.trained),
     params:
         code=code("05_tuning"),
         settings=settings("05_tuning"),

@@ -7,9 +7,10 @@ import pytest
 import torch
 from small_policy import logprob_by_hand, random_direction
 
-from oneshot.diagnostics.angles import by_kind, corrected, cosine_matrix, plain_cosine, reliability
-from oneshot.diagnostics.forced import forced_logprobs, of_rollouts
-from oneshot.diagnostics.linearity import r_squared, random_walks, summarise
+from oneshot.diagnostics.angles import by_kind, corrected, cosine_matrix, path_cosines, plain_cosine, reliability
+from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
+from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
+from oneshot.steps.line_search import moved
 
 
 def test_forced_logprobs_by_hand(policy, rollouts):
@@ -86,3 +87,40 @@ def test_walks_cover_uneven_gaps():
     assert walks[0].abs().max() == 0
     assert walks[1].var().item() == pytest.approx(1, rel=0.05)
     assert walks[2].var().item() == pytest.approx(101, rel=0.05)
+
+
+def test_a_path_is_held_against_every_direction(policy):
+    """Two runs of one path, off the truth by as much noise each: corrected, the path lies along its direction."""
+    truth = random_direction(policy)
+    noisy = [{name: values + random_direction(policy, seed)[name] for name, values in truth.items()} for seed in (1, 2)]
+    directions = {"one_shot": truth, "one_shot_random": random_direction(policy, 3)}
+    found = path_cosines({"grpo": {5: noisy[0]}}, directions, {"grpo": {5: noisy[1]}}, {"one_shot": 1.0})
+    assert len(found) == 2 * 4
+    rows = found[found.kind == "all"].set_index("direction")
+    assert rows.cosine["one_shot"] == pytest.approx(0.5**0.5, abs=0.05)
+    assert rows.path_reliability["one_shot"] == pytest.approx(0.5, abs=0.05)
+    assert rows.corrected["one_shot"] == pytest.approx(1, abs=0.05)
+    assert abs(rows.cosine["one_shot_random"]) < 4 * rows.chance["one_shot_random"]
+    assert math.isnan(rows.corrected["one_shot_random"])
+    alone = path_cosines({"grpo": {5: noisy[0]}}, directions, {}, {"one_shot": 1.0})
+    assert alone.corrected.isna().all()
+
+
+def test_the_change_a_move_makes_is_undone(policy, rollouts):
+    direction = random_direction(policy)
+    before = forced_logprobs(policy, rollouts, 0.9)
+    change = change_by(policy, rollouts, 0.9)
+    with moved(policy.model, direction, 0.02):
+        expected = forced_logprobs(policy, rollouts, 0.9) - before
+    assert torch.equal(change(direction, 0.02), expected)
+    assert expected.abs().max() > 1e-3
+    assert change(direction, 0.0).abs().max() == 0
+
+
+def test_coordinates_are_the_same_at_every_step(policy):
+    move = random_direction(policy)
+    path = {1: move, 3: {name: 3 * values for name, values in move.items()}}
+    values_TD = coordinates(path, count=100)
+    assert values_TD.shape == (2, 100)
+    assert torch.allclose(values_TD[1], 3 * values_TD[0])
+    assert coordinates(path, count=10**9).shape[1] == policy.num_parameters

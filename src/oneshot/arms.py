@@ -82,6 +82,11 @@ def _check_numbers(frame: pd.DataFrame, path: Path, columns: list[str]) -> None:
             raise BadFile(f"{path}, line {row + 2}: {column} is {frame[column][row]!r}, not a finite number")
 
 
+def arm_of(path: str | Path) -> str:
+    """The arm in whose folder a file is."""
+    return Path(path).parent.name
+
+
 def with_identity(frame: pd.DataFrame, identity: dict) -> pd.DataFrame:
     """The table with the identity columns first."""
     head = {column: identity[column] for column in IDENTITY if column in identity}

@@ -1,5 +1,7 @@
 """Teacher forcing: the log-probs that a policy gives to the tokens of rollouts, whoever drew them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -8,6 +10,8 @@ from torch import Tensor
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.one_pass import token_logprobs
 from oneshot.policies.models import Policy
+from oneshot.steps.line_search import moved
+from oneshot.vectors import Vector
 
 
 @torch.inference_mode()
@@ -30,3 +34,14 @@ def of_rollouts(values_C: Tensor, rollouts: pd.DataFrame) -> Tensor:
     lengths = torch.tensor(rollouts.tokens.map(len).to_numpy())
     rows_C = torch.repeat_interleave(torch.arange(len(rollouts)), lengths)
     return values_C.new_zeros(len(rollouts)).index_add(0, rows_C, values_C)
+
+
+def change_by(policy: Policy, rollouts: pd.DataFrame, temperature: float) -> Callable[[Vector, float], Tensor]:
+    """A function: (direction, step) -> what that move changes in the log-prob of every token [C], nats."""
+    before_C = forced_logprobs(policy, rollouts, temperature)
+
+    def change(direction: Vector, step: float = 1.0) -> Tensor:
+        with moved(policy.model, direction, step):
+            return forced_logprobs(policy, rollouts, temperature) - before_C
+
+    return change

@@ -17,6 +17,8 @@ SETTING = ["experiment", "model", "task"]
 """Columns that are never averaged over."""
 MADE_BY = {
     "acceptance": "00_acceptance",
+    "cosines": "04_trajectory",
+    "linearity": "04_trajectory",
     "expectations": "00_expectations",
     "slope": "03_slope",
     "theory": "00_theory",

@@ -5,7 +5,7 @@ keeps three digits of every entry but the tiniest. So a step takes 2 bytes a par
 million, 270 MB for SmolLM2-135M.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -45,19 +45,37 @@ class Trajectory:
             save_file(self.kept, temporary, metadata)
 
 
-def load_trajectory(path: str | Path, fingerprint: str) -> dict[float, Vector]:
-    """Step -> Δθ, FP32, in the order of the steps. Raises BadFile for another file, or a trajectory from another θ0."""
+class Kept(Mapping[float, Vector]):
+    """Step -> Δθ, FP32, in the order of the steps; read from the file when it is asked for."""
+
+    def __init__(self, path: str | Path, names: dict[float, list[str]]):
+        self.path, self.names = path, names
+
+    def __getitem__(self, step: float) -> Vector:
+        with safe_open(self.path, "pt") as file:
+            return {
+                name.partition("/")[2]: file.get_tensor(name).float() * file.get_tensor(f"{name}/{UNIT}")
+                for name in self.names[step]
+            }
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def load_trajectory(path: str | Path, fingerprint: str) -> Kept:
+    """The trajectory in that file. Raises BadFile for another file, or a trajectory from another θ0."""
     try:
         with safe_open(path, "pt") as file:
-            origin = file.metadata()["fingerprint"]
-            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            origin, found = file.metadata()["fingerprint"], list(file.keys())
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise BadFile(f"{path}: not a trajectory (truncated or foreign file): delete it and run again") from error
     if origin != fingerprint:
         raise BadFile(f"{path}: starts at policy {origin}, not at {fingerprint}")
-    moves: dict[float, Vector] = {}
-    for name, move in kept.items():
-        step, _, parameter = name.partition("/")
-        if not parameter.endswith(f"/{UNIT}"):
-            moves.setdefault(float(step), {})[parameter] = move.float() * kept[f"{name}/{UNIT}"]
-    return dict(sorted(moves.items()))
+    names: dict[float, list[str]] = {}
+    for name in found:
+        if not name.endswith(f"/{UNIT}"):
+            names.setdefault(float(name.partition("/")[0]), []).append(name)
+    return Kept(path, dict(sorted(names.items())))

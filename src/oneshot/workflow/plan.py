@@ -49,6 +49,20 @@ class Plan:
         rows = (job for cell in self.config["cells"] for job in _jobs(cell) if job.arm)
         return list(dict.fromkeys(rows))
 
+    def of_run(self, model: str, task: str, policy: int, run: int) -> list[Job]:
+        """The arms of one run of a policy."""
+        return [job for job in self.jobs if (job.model, job.task, job.policy, job.run) == (model, task, policy, run)]
+
+    def twins(self, model: str, task: str, policy: int, run: int) -> list[Job]:
+        """The same arms in another run of the same policy, the first one that has them; those without are left out."""
+        arms = {job.arm for job in self.of_run(model, task, policy, run)}
+        others = [
+            job
+            for job in self.jobs
+            if (job.model, job.task, job.policy) == (model, task, policy) and job.run != run and job.arm in arms
+        ]
+        return list({job.arm: job for job in reversed(others)}.values())
+
     @cached_property
     def policies(self) -> list[Job]:
         """One job, without an arm, for each (model, task, policy) that is examined."""
