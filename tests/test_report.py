@@ -18,10 +18,12 @@ from oneshot.figures import (
     by_task,
     central,
     central_table,
+    cosine,
     expectations,
     expectations_table,
     first_look,
     landscape,
+    linearity,
     style,
     summary,
 )
@@ -115,6 +117,7 @@ def write_all(folder, policies=(1, 2, 3)):
         tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
         rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}
         for name, of_policy in rows.items():
             write_csv(pd.DataFrame(of_policy), run / f"{name}.csv")
             paths.append(run / f"{name}.csv")
@@ -124,6 +127,22 @@ def write_all(folder, policies=(1, 2, 3)):
         write_csv(pd.DataFrame(rows), folder / f"{name}.csv")
         paths.append(folder / f"{name}.csv")
     return paths
+
+
+def angles(setting):
+    """GRPO turns from the gradient by 0.1 each step; a random direction has nothing to do with it."""
+    for kind in ("all", "attention", "function"):
+        for step in (1, 2, 3):
+            head = {**setting, "run": 0, "arm": "grpo", "step": step, "kind": kind, "chance": 0.01}
+            known = {"path_reliability": 0.5, "direction_reliability": 0.9}
+            yield {**head, "direction": "one_shot", "cosine": 1 - step / 10, **known, "corrected": 1 - step / 20}
+            yield {**head, "direction": "one_shot_random", "cosine": 0.001, **known, "corrected": np.nan}
+
+
+def straightness(setting):
+    for space, found in (("weights", 0.6), ("log-probs", 0.8)):
+        walk = {"walk_r_squared": 0.44, "walk_share_high": 0.26, "points": 14}
+        yield {**setting, "run": 0, "arm": "grpo", "space": space, "r_squared": found, "share_high": 0.5, **walk}
 
 
 def theory():
@@ -396,6 +415,23 @@ def test_a_batch_is_worth_its_share_of_effective_rollouts(tmp_path):
 
 
 TASKS = {"easy": 0.0, "hard": 0.1}
+
+
+def test_the_angle_of_a_path_is_drawn_raw_and_without_noise(tables):
+    left, right = cosine.draw(cosine.frame(tables)).axes
+    for panel in (left, right):
+        raw, clean = (
+            next(line for line in panel.get_lines() if line.get_linestyle() == style_of) for style_of in ("-", "--")
+        )
+        assert raw.get_ydata() == pytest.approx([0.9, 0.8, 0.7])
+        assert clean.get_ydata() == pytest.approx([0.95, 0.9, 0.85])
+
+
+def test_straightness_is_drawn_beside_random_walks(tables):
+    left, right = linearity.draw(linearity.frame(tables)).axes
+    assert [bar.get_width() for bar in left.patches] == [0.44]
+    assert [bar.get_width() for bar in right.patches] == [0.26]
+    assert sorted(line.get_xdata()[0] for line in left.get_lines()) == pytest.approx([0.6, 0.8])
 
 
 def test_a_mixed_test_is_told_by_task(tmp_path):
