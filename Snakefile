@@ -111,7 +111,10 @@ PATHS = {
         table: lambda jobs, table=table: once(ARM + f"/{table}.csv", jobs)
         for table in catalogue.ARM_TABLES
     },
-    "slope": lambda jobs: once(RUN + "/slope.csv", jobs),
+    **{
+        table: lambda jobs, table=table: once(RUN + f"/{table}.csv", jobs)
+        for table in ("slope", "consistency", "clusters", "signs")
+    },
     **{
         table: lambda jobs, table=table: once(
             RUN + f"/{table}.csv", [job for job in jobs if plan.keeps_path(job.arm)]
@@ -441,6 +444,24 @@ use rule baseline as followed with:
         trajectory=ARM + "/trajectory.safetensors",
     wildcard_constraints:
         arm=one_of(filter(plan.keeps_path, plan.trained)),
+
+
+use rule notebook as batch with:
+    input:
+        ancient("notebooks/04_batch.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        gradient_paths=rules.direction.input.gradient_paths,
+    output:
+        consistency=RUN + "/consistency.csv",
+        clusters=RUN + "/clusters.csv",
+        signs=RUN + "/signs.csv",
+    log:
+        RUN + "/notebooks/04_batch.ipynb",
+    params:
+        code=code("04_batch"),
+        settings=settings("04_batch"),
 
 
 use rule notebook as trajectory with:

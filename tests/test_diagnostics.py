@@ -3,14 +3,22 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from small_policy import logprob_by_hand, random_direction
 
 from oneshot.diagnostics.angles import by_kind, corrected, cosine_matrix, path_cosines, plain_cosine, reliability
+from oneshot.diagnostics.consistency import between, by_size
 from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
 from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
+from oneshot.diagnostics.signs import decompose
+from oneshot.gradients.block_sums import Gradient
+from oneshot.gradients.clusters import Part
+from oneshot.gradients.one_pass import accumulate_gradient
+from oneshot.gradients.weights import weigh
 from oneshot.steps.line_search import moved
+from oneshot.vectors import cosine, norm
 
 
 def test_forced_logprobs_by_hand(policy, rollouts):
@@ -124,3 +132,70 @@ def test_coordinates_are_the_same_at_every_step(policy):
     assert values_TD.shape == (2, 100)
     assert torch.allclose(values_TD[1], 3 * values_TD[0])
     assert coordinates(path, count=10**9).shape[1] == policy.num_parameters
+
+
+def planted(noise, num_blocks=20, size=10, dimensions=400, seed=0):
+    """A gradient whose blocks are one vector of length 1 and noise of variance `noise` / rollouts in all dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.nn.functional.normalize(torch.randn(dimensions, generator=generator), dim=0)
+    errors = torch.randn(num_blocks, dimensions, generator=generator) * (noise / size / dimensions) ** 0.5
+    sums = {"w": size * (truth + errors)}
+    return Gradient(list(range(num_blocks)), sums, size, torch.zeros(num_blocks, 2), [""] * num_blocks)
+
+
+def test_subsets_agree_as_the_noise_scale_says():
+    """Planted: signal 1, noise 30 a rollout. Subsets of N rollouts agree to 1 / (1 + 30/N)."""
+    found = pd.concat([by_size(planted(30.0, seed=seed)) for seed in range(20)]).groupby("rollouts").mean()
+    assert found.index.tolist() == [10, 20, 50, 100]
+    assert found.cosine.to_numpy() == pytest.approx(1 / (1 + 30 / found.index.to_numpy()), abs=0.03)
+    assert found.expected.to_numpy() == pytest.approx(found.cosine.to_numpy(), abs=0.03)
+    assert found.expected_from_few.to_numpy() == pytest.approx(found.cosine.to_numpy(), abs=0.08)
+
+
+def test_clusters_that_want_the_opposite_are_found_under_noise():
+    """Two clusters with opposite gradients, and one with the first one's; each seen with as much noise as signal."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(20_000, generator=generator)
+
+    def seen(sign):
+        even, odd = ({"w": sign * truth + torch.randn(20_000, generator=generator)} for _ in range(2))
+        return Part(even, odd)
+
+    found = between({"a": seen(1), "b": seen(-1), "c": seen(1)}).set_index(["one", "other"])
+    assert found.cosine["a", "a"] == pytest.approx(0.5, abs=0.02)
+    assert found.corrected["a", "b"] == pytest.approx(-1, abs=0.03)
+    assert found.corrected["a", "c"] == pytest.approx(1, abs=0.03)
+    assert abs(found.cosine["a", "b"]) < 0.75
+
+
+def test_right_and_wrong_add_up_to_the_gradient_and_oppose_each_other_raw(policy, rollouts):
+    parts = decompose(policy, rollouts, 0.9).set_index(["version", "kind"])
+    weighted = weigh(rollouts)
+    g = accumulate_gradient(policy, weighted, temperature=0.9).mean()
+    right, wrong = (
+        accumulate_gradient(
+            policy, weighted.assign(weight=weighted.weight.where(rollouts.reward == reward, 0.0)), temperature=0.9
+        ).mean()
+        for reward in (1, 0)
+    )
+    for name, values in g.items():
+        assert torch.allclose(right[name] + wrong[name], values, atol=1e-6)
+    whole = parts.loc["advantage", "all"]
+    assert whole.cosine == pytest.approx(cosine(right, wrong), abs=1e-5)
+    assert whole.right_norm == pytest.approx(norm(right), rel=1e-5)
+
+
+def test_the_identity_behind_opposite_gradients(policy):
+    """All answers of one token, each as often as it is likely: right and wrong cancel exactly, whatever is right."""
+    prompt, size = [5, 6, 7], policy.model.config.vocab_size
+    logits_V = policy.model(torch.tensor([prompt])).logits[0, -1]
+    weight_V = logits_V.softmax(0).detach()
+    rewards_V = (torch.arange(size) % 3 == 0).float()
+    sums = {}
+    for reward in (1, 0):
+        policy.model.zero_grad()
+        chosen = rewards_V == reward
+        log_pi_V = policy.model(torch.tensor([prompt])).logits[0, -1].log_softmax(0)
+        (weight_V[chosen] * log_pi_V[chosen]).sum().backward()
+        sums[reward] = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
+    assert cosine(sums[1], sums[0]) == pytest.approx(-1, abs=1e-4)

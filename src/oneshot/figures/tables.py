@@ -17,9 +17,12 @@ SETTING = ["experiment", "model", "task"]
 """Columns that are never averaged over."""
 MADE_BY = {
     "acceptance": "00_acceptance",
+    "clusters": "04_batch",
+    "consistency": "04_batch",
     "cosines": "04_trajectory",
     "linearity": "04_trajectory",
     "expectations": "00_expectations",
+    "signs": "04_batch",
     "slope": "03_slope",
     "theory": "00_theory",
     "tuning": "05_tuning",

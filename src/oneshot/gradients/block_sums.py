@@ -113,6 +113,12 @@ class Gradient:
         return jackknife_interval(whole.item(), parts)
 
 
+def noise_scale_of(products: np.ndarray, gradient: Gradient) -> float:
+    """The noise scale, in rollouts, from the inner products of some of a gradient's blocks."""
+    total, trace = np.array(products.sum()), np.array(products.trace())
+    return _noise_scale(total, trace, len(products), gradient.rollouts_per_block).item()
+
+
 def _noise_scale(total: np.ndarray, trace: np.ndarray, count: int, size: int) -> np.ndarray:
     """tr Σ/|G|² from the sum and the trace of the inner products of `count` mean gradients, each of `size` rollouts."""
     signal = (total - trace) / (count * (count - 1))

@@ -8,7 +8,19 @@ from PIL import Image
 
 ARM_TABLES = ("points", "by_problem", "steps", "quantities", "timings")
 """The names of `oneshot.arms.TABLES`, repeated because planning imports no pandas."""
-TABLES = (*ARM_TABLES, "slope", "cosines", "linearity", "acceptance", "expectations", "tuning", "theory")
+TABLES = (
+    *ARM_TABLES,
+    "slope",
+    "consistency",
+    "clusters",
+    "signs",
+    "cosines",
+    "linearity",
+    "acceptance",
+    "expectations",
+    "tuning",
+    "theory",
+)
 SPLITS = ("train", "validation", "test", "retention")
 ENDINGS = {"figure": ("pdf", "png", "csv"), "table": ("md", "csv")}
 KEYS = {"kind", "reads", "claim", "caption", "notebooks", "minutes"}
