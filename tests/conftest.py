@@ -1,4 +1,4 @@
-"""What every test may ask for; the small policy comes from small_policy.py."""
+"""What every test may ask for; the small policy comes from small_policy.py, made-up tables from made_up.py."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ def pytest_configure(config):
     hands_out = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if not hands_out:
         config.pluginmanager.import_plugin("small_policy")
+        config.pluginmanager.import_plugin("made_up")
 
 
 @pytest.fixture(scope="session")

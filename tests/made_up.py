@@ -1,0 +1,170 @@
+"""Tables of made-up arms whose summary is known: GRPO gains 0.3, one-shot 0.2, on three policies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from oneshot.arms import COSTS, IDENTITY, ArmTables
+from oneshot.figures.tables import Tables
+from oneshot.files import write_csv
+
+BASE, ONE_SHOT, GRPO = [0.3, 0.32, 0.28], [0.5, 0.56, 0.47], [0.6, 0.65, 0.58]
+"""Test accuracy of three policies: base, one-shot, GRPO after step 20. Greedy is 0.1 higher everywhere."""
+EXPECTED = [
+    {"arm": "one_shot", "low": 0.8, "high": 1.0, "because": "It is nearly as good."},
+    {"arm": "grpo", "low": 1.0, "high": 1.0, "because": "The measure."},
+]
+SPENT = {name: 0 for name in COSTS}
+
+
+def identity(policy, arm, model="main"):
+    return dict(zip(IDENTITY, ("made_up", model, "sums", policy, 0, arm), strict=True))
+
+
+def point(number, split, accuracy, chosen=False, **spent):
+    measured = {
+        "asked": "all",
+        "accuracy": accuracy,
+        "greedy_accuracy": accuracy + 0.1,
+        "entropy_nats": 1 - accuracy,
+        "kl_nats": accuracy,
+        "kl_nats_per_token": accuracy / 10,
+        "retention_accuracy": 1.3 - accuracy if split == "test" else np.nan,
+    }
+    return {"point": number, "split": split, "chosen": chosen, **measured, **SPENT, **spent}
+
+
+def by_problem(number, accuracy, seed):
+    """100 problems × 2 samples, in another order in each arm; each problem all right or all wrong."""
+    order = np.random.default_rng(seed).permutation(100)
+    right = (order < 100 * accuracy).astype(int)
+    columns = {"point": number, "problem_id": order, "asked": "sums", "correct": 2 * right, "samples": 2}
+    return pd.DataFrame({**columns, "greedy_correct": 1})
+
+
+def one_shot(index):
+    tables = ArmTables()
+    tables.points = [point(0, "test", BASE[index])]
+    for multiple in (0, 0.5, 1, 2, 5):
+        tables.points.append(point(multiple, "validation", 0.4 - (multiple - 2) ** 2 / 90, rollouts=900))
+        tables.steps.append({"point": multiple, "predicted_kl_nats": 0.2 * multiple**2, "collapsed": False})
+    best = {"rollouts": 1000, "gradient_steps": 1, "search_rounds": 5, "flops": 1e9, "sampling_phases": 1}
+    tables.points.append(point(2, "test", ONE_SHOT[index], chosen=True, **best))
+    tables.by_problem = [by_problem(0, BASE[index], 0), by_problem(2, ONE_SHOT[index], 0)]
+    tables.timings = [
+        {"point": 0, "chosen": False, "seconds": 0.0},
+        {"point": 2, "chosen": True, "seconds": 12.0},
+    ]
+    tables.quantity("noise_scale", 8.0 + index, "rollouts")
+    return tables
+
+
+def grpo(index):
+    tables = ArmTables()
+    for step in (0, 1, 10, 20):
+        accuracy = BASE[index] + (GRPO[index] - BASE[index]) * step / 20
+        for split in ("validation", "test"):
+            spent = {"rollouts": 50 * step, "gradient_steps": step, "sampling_phases": step, "flops": 1e7 * step}
+            tables.points.append(point(step, split, accuracy, chosen=step >= 10, **spent))
+        tables.timings.append({"point": step, "chosen": step >= 10, "seconds": 2.0 * step})
+        tables.steps.append({"point": step, "accuracy": accuracy})
+    tables.by_problem = [by_problem(0, BASE[index], 1), by_problem(20, GRPO[index], 1)]
+    tables.quantity("parameters", 10, "parameters")
+    return tables
+
+
+def write_all(folder, policies=(1, 2, 3)):
+    """The files of made-up arms and what goes with them: a list of paths."""
+    paths = []
+    for index, policy in enumerate(policies):
+        run = folder / f"policy{policy}"
+        for arm, make in (("one_shot", one_shot), ("grpo", grpo)):
+            out = {
+                table: run / arm / f"{table}.csv"
+                for table in ("points", "by_problem", "steps", "quantities", "timings")
+            }
+            make(index).write(identity(policy, arm), out)
+            paths.extend(out.values())
+        setting = {"experiment": "made_up", "model": "main", "task": "sums", "policy": policy}
+        slope = {**setting, "run": 0, "predicted": 0.1, "measured": 0.11, "low": 0.08, "high": 0.15}
+        bands = {"quantity": "sampled", "value": BASE[index], "lowest": 0.2, "highest": 0.6, "parameters": 10}
+        tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
+        tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
+        rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}
+        rows |= {
+            "consistency": list(agreement(setting)),
+            "clusters": list(pairs(setting)),
+            "signs": list(sides(setting)),
+        }
+        for name, of_policy in rows.items():
+            write_csv(pd.DataFrame(of_policy), run / f"{name}.csv")
+            paths.append(run / f"{name}.csv")
+    whole = {"experiment": "made_up", "model": "main", "task": "sums"}
+    of_all = {"theory": list(theory()), "expectations": [{**whole, **expected} for expected in EXPECTED]}
+    for name, rows in of_all.items():
+        write_csv(pd.DataFrame(rows), folder / f"{name}.csv")
+        paths.append(folder / f"{name}.csv")
+    return paths
+
+
+def angles(setting):
+    """GRPO turns from the gradient by 0.1 each step; a random direction has nothing to do with it."""
+    for kind in ("all", "attention", "function"):
+        for step in (1, 2, 3):
+            head = {**setting, "run": 0, "arm": "grpo", "step": step, "kind": kind, "chance": 0.01}
+            known = {"path_reliability": 0.5, "direction_reliability": 0.9}
+            yield {**head, "direction": "one_shot", "cosine": 1 - step / 10, **known, "corrected": 1 - step / 20}
+            yield {**head, "direction": "one_shot_random", "cosine": 0.001, **known, "corrected": np.nan}
+
+
+def agreement(setting):
+    for rollouts in (10, 100, 1000):
+        predicted = {"expected": 1 / (1 + 10 / rollouts), "expected_from_few": 1 / (1 + 12 / rollouts)}
+        yield {
+            **setting,
+            "run": 0,
+            "rollouts": rollouts,
+            "cosine": 1 / (1 + 11 / rollouts),
+            "spread": 0.01,
+            **predicted,
+        }
+
+
+def pairs(setting):
+    for one, other, value in (("easy", "easy", 1.0), ("hard", "hard", 1.0), ("easy", "hard", -0.5)):
+        yield {**setting, "run": 0, "by": "task", "one": one, "other": other, "corrected": value}
+
+
+def sides(setting):
+    measured = {"right_norm": 1.0, "wrong_norm": 0.5, "right_halves": 0.9, "wrong_halves": 0.6}
+    for version, value in (("raw", -0.99), ("advantage", 0.98)):
+        for kind in ("all", "attention"):
+            yield {**setting, "version": version, "kind": kind, "cosine": value, "chance": 0.01, **measured}
+
+
+def straightness(setting):
+    for space, found in (("weights", 0.6), ("log-probs", 0.8)):
+        walk = {"walk_r_squared": 0.44, "walk_share_high": 0.26, "points": 14}
+        yield {**setting, "run": 0, "arm": "grpo", "space": space, "r_squared": found, "share_high": 0.5, **walk}
+
+
+def theory():
+    """Predictions for two designs and the arms that have a name of their own, or none."""
+    for design, base in (("plan", 0.3), ("a_ladder", 0.1)):
+        for gained, arm in enumerate(("base", "one_shot", "one_batch", "grpo")):
+            reached = base + 0.2 * gained
+            spread = {"accuracy": reached, "low": reached - 0.05, "high": reached + 0.05}
+            limit = {"accuracy_endless": reached + 0.02, "gain_recovered": gained, "gain_recovered_endless": gained}
+            depth = {"sampling_phases": gained, "gradient_steps": gained}
+            yield {"experiment": "made_up", "model": "exact", "task": design, "arm": arm, **spread, **limit, **depth}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return write_all(tmp_path)
+
+
+@pytest.fixture
+def tables(paths):
+    return Tables(paths)

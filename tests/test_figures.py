@@ -1,0 +1,202 @@
+"""Figures draw every number that they are given."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from made_up import BASE, GRPO, ONE_SHOT, by_problem, identity, point, write_all
+
+from oneshot.arms import TABLES, ArmTables
+from oneshot.figures import (
+    breadth,
+    by_task,
+    central,
+    consistency,
+    cosine,
+    expectations,
+    landscape,
+    linearity,
+    signs,
+    style,
+)
+from oneshot.figures import theory as predicted
+from oneshot.figures.tables import Tables
+from oneshot.files import write_csv
+
+ROOT = Path(__file__).parent.parent
+CATALOGUE = yaml.safe_load((ROOT / "config/figures.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("policies", [(1,), (1, 2, 3)])
+def test_figures_are_drawn_and_repeat_byte_for_byte(tmp_path, monkeypatch, name, policies):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    style.set_style()
+    module = import_module(f"oneshot.figures.{name}")
+    kinds = CATALOGUE[name]["reads"]
+    data = module.frame(Tables([path for path in write_all(tmp_path, policies) if path.stem in kinds]))
+    one, two = (module.draw(data) for _ in range(2))
+    if CATALOGUE[name]["kind"] == "table":
+        assert one == two
+        assert one.count("|") > 10
+        return
+    for kind in ("pdf", "png"):
+        style.save(one, [tmp_path / f"a.{kind}"])
+        style.save(two, [tmp_path / f"b.{kind}"])
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_the_landscape_shows_the_means_over_policies(tables):
+    """The thick line's points are the means over policies, whatever is drawn around them."""
+    figure = landscape.draw(landscape.frame(tables))
+    lines = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    expected = [0.4 - (multiple - 2) ** 2 / 90 for multiple in (0.5, 1, 2, 5)]
+    assert lines[0].get_xdata().tolist() == [0.5, 1, 2, 5]
+    assert lines[0].get_ydata().tolist() == pytest.approx(expected)
+
+
+def reuse(index, size, share):
+    """An arm of many steps on a batch of `size`, whose ratios leave it `share` from step 3 on; it ends at step 20."""
+    tables = ArmTables()
+    tables.points = [point(0, "test", BASE[index])]
+    tables.points.append(point(20, "test", ONE_SHOT[index], chosen=True, rollouts=2 * size, batch_rollouts=size))
+    shares = [1.0, 1.0, *[share] * 18, 0.0]  # what comes after the end does not count
+    tables.steps = [{"point": step, "effective_sample_size": each} for step, each in enumerate(shares, start=1)]
+    tables.by_problem = [by_problem(0, BASE[index], 1), by_problem(20, ONE_SHOT[index], 1)]
+    tables.timings = [{"point": step, "chosen": step > 0, "seconds": 1.0} for step in (0, 20)]
+    tables.quantity("parameters", 10, "parameters")
+    return tables
+
+
+def test_a_batch_is_worth_its_share_of_effective_rollouts(tmp_path):
+    paths = write_all(tmp_path)
+    for index, policy in enumerate((1, 2, 3)):
+        for arm, size, share in (("one_batch", 1000, 0.25), ("one_batch_of_100", 100, 0.2)):
+            out = {table: tmp_path / f"policy{policy}" / arm / f"{table}.csv" for table in TABLES}
+            reuse(index, size, share).write(identity(policy, arm), out)
+            paths.extend(out.values())
+    data = breadth.frame(Tables(paths))
+    worth = data.groupby("arm").effective_rollouts.mean()
+    assert (worth["one_batch"], worth["one_batch_of_100"]) == pytest.approx((250, 20))
+    assert np.isnan(worth["one_shot"])
+    assert data.groupby("arm").batch_rollouts.mean()["one_batch_of_100"] == 100
+    assert data.noise_scale.unique().tolist() == [8, 9, 10]
+    left, right = breadth.draw(data).axes
+    lengths = [list(line.get_xdata()) for line in left.get_lines()]
+    assert [100.0, 1000.0] in lengths
+    dashed = next(line for line in right.get_lines() if line.get_linestyle() == "--")
+    assert dashed.get_ydata() == pytest.approx([25, 250])
+
+
+TASKS = {"easy": 0.0, "hard": 0.1}
+
+
+def test_the_angle_of_a_path_is_drawn_raw_and_without_noise(tables):
+    left, right = cosine.draw(cosine.frame(tables)).axes
+    for panel in (left, right):
+        raw, clean = (
+            next(line for line in panel.get_lines() if line.get_linestyle() == style_of) for style_of in ("-", "--")
+        )
+        assert raw.get_ydata() == pytest.approx([0.9, 0.8, 0.7])
+        assert clean.get_ydata() == pytest.approx([0.95, 0.9, 0.85])
+
+
+def test_agreement_is_drawn_beside_its_predictions(tables):
+    left, right = consistency.draw(consistency.frame(tables)).axes
+    lines = {line.get_linestyle(): line.get_ydata().tolist() for line in left.get_lines() if len(line.get_xdata()) == 3}
+    assert lines["-"] == pytest.approx([1 / (1 + 10 / size) for size in (10, 100, 1000)])
+    assert lines["--"] == pytest.approx([1 / (1 + 12 / size) for size in (10, 100, 1000)])
+    assert sorted(text.get_text() for text in right.texts) == ["-0.50", "1.00", "1.00"]
+
+
+def test_both_sides_of_the_gradient_are_told(tables):
+    told = signs.draw(signs.frame(tables))
+    assert "| main, sums | raw | -0.990 [-0.990, -0.990] |  | -0.990" in told
+    assert "| 1 / 0.5 | 0.900 / 0.600 |" in told
+
+
+def test_straightness_is_drawn_beside_random_walks(tables):
+    left, right = linearity.draw(linearity.frame(tables)).axes
+    assert [bar.get_width() for bar in left.patches] == [0.44]
+    assert [bar.get_width() for bar in right.patches] == [0.26]
+    assert sorted(line.get_xdata()[0] for line in left.get_lines()) == pytest.approx([0.6, 0.8])
+
+
+def test_a_mixed_test_is_told_by_task(tmp_path):
+    """Two tasks: on one every arm is as accurate as on the whole, on the other 0.1 less, base included."""
+    paths = [path for path in write_all(tmp_path) if path.stem == "points"]
+    for path in paths:
+        whole = pd.read_csv(path)
+        parts = [
+            whole.assign(asked=task, accuracy=whole.accuracy - less) for task, less in (("easy", 0), ("hard", 0.1))
+        ]
+        write_csv(pd.concat([whole, *parts]), path)
+    table = by_task.frame(Tables(paths)).set_index(["asked", "arm"])
+    assert set(table.index.get_level_values("asked")) == {"easy", "hard"}
+    assert table.accuracy["easy", "grpo"] == pytest.approx(np.mean(GRPO))
+    assert table.accuracy["hard", "grpo"] == pytest.approx(np.mean(GRPO) - 0.1)
+    assert table.recovered_sampled["hard", "one_shot"] == pytest.approx(table.recovered_sampled["easy", "one_shot"])
+    assert by_task.draw(by_task.frame(Tables(paths))).count("**main, sums: hard**") == 1
+
+
+def test_what_was_not_expected_is_drawn_hollow():
+    """A panel a setting, a row an arm but the rival; a point is hollow where it lies outside its bar."""
+    row = {"experiment": "e", "arm": "one_shot", "expected_low": 0.4, "expected_high": 0.6}
+    bounds = {"recovered_low": 0.3, "recovered_high": 0.9}
+    found = [("a", 0.5, "kept"), ("b", 0.8, "failed"), ("c", np.nan, "open")]
+    rows = [
+        {**row, "model": name, "task": name, **bounds, "recovered": value, "outcome": told}
+        for name, value, told in found
+    ]
+    figure = expectations.draw(pd.DataFrame([*rows, {**rows[0], "arm": "grpo"}]))
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["a", "b", "c"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one-shot"]
+    points = [line for panel in figure.axes for line in panel.get_lines() if line.get_marker() == "o"]
+    full, hollow, absent = points
+    assert (full.get_xdata().tolist(), full.get_ydata().tolist()) == ([0.5], [0])
+    assert hollow.get_xdata()[0] == 0.8
+    assert hollow.get_markerfacecolor() == "white"
+    assert np.isnan(absent.get_xdata()[0])
+
+
+def test_the_predictions_are_drawn_where_they_are(tables):
+    """A panel a design; every arm but the base a full point at its accuracy, an open one where its batch has no end."""
+    figure = predicted.draw(predicted.frame(tables))
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["plan", "a ladder"]
+    points = [line.get_ydata()[0] for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    assert points == pytest.approx([0.52, 0.5, 0.72, 0.7, 0.92, 0.9])
+    names = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert names == ["one-shot", "one batch", "GRPO"]
+
+
+def test_an_unknown_arm_is_drawn_like_any_other(tables):
+    data = central.frame(tables)
+    data.loc[data.arm == "grpo", "arm"] = "brand_new"
+    labels = [text.get_text() for text in central.draw(data).axes[0].texts]
+    assert "brand new" in labels
+
+
+def test_of_too_many_arms_the_named_ones_are_drawn(tables):
+    data = central.frame(tables)
+    crowd = [data[data.arm == "grpo"].assign(arm=f"variant_{number}") for number in range(style.MOST_LABELS)]
+    labels = [text.get_text() for text in central.draw(pd.concat([data, *crowd])).axes[0].texts]
+    assert set(labels) == {"base", "one-shot", "GRPO"}
+    assert "one-shot" in labels
+
+
+def test_drawing_loads_no_model():
+    modules = ", ".join(f"oneshot.figures.{name}" for name in (*CATALOGUE, "summary"))
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
