@@ -119,7 +119,7 @@ PATHS = {
         table: lambda jobs, table=table: once(
             RUN + f"/{table}.csv", [job for job in jobs if plan.keeps_path(job.arm)]
         )
-        for table in ("cosines", "linearity")
+        for table in ("cosines", "linearity", "turning", "extrapolation")
     },
     "acceptance": lambda jobs: once(
         BASE + "/acceptance.csv",
@@ -482,6 +482,24 @@ use rule notebook as trajectory with:
     params:
         code=code("04_trajectory"),
         settings=settings("04_trajectory"),
+
+
+use rule notebook as turning with:
+    input:
+        ancient("notebooks/04_turning.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        trajectory_paths=rules.trajectory.input.trajectory_paths,
+    output:
+        turning=RUN + "/turning.csv",
+        extrapolation=RUN + "/extrapolation.csv",
+    log:
+        RUN + "/notebooks/04_turning.ipynb",
+    params:
+        code=code("04_turning"),
+        settings=settings("04_turning"),
 
 
 use rule baseline as tuning with:

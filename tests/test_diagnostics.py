@@ -13,10 +13,12 @@ from oneshot.diagnostics.consistency import between, by_size
 from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
 from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
 from oneshot.diagnostics.signs import decompose
+from oneshot.diagnostics.turning import angles_between, halves_of, stops, turned
 from oneshot.gradients.block_sums import Gradient
 from oneshot.gradients.clusters import Part
 from oneshot.gradients.one_pass import accumulate_gradient
 from oneshot.gradients.weights import weigh
+from oneshot.policies.models import fingerprint
 from oneshot.steps.line_search import moved
 from oneshot.vectors import cosine, norm
 
@@ -199,3 +201,38 @@ def test_the_identity_behind_opposite_gradients(policy):
         (weight_V[chosen] * log_pi_V[chosen]).sum().backward()
         sums[reward] = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
     assert cosine(sums[1], sums[0]) == pytest.approx(-1, abs=1e-4)
+
+
+def test_a_gradient_in_halves_is_the_gradient(policy, rollouts):
+    one, other = halves_of(policy, weigh(rollouts), 0.9)
+    g = accumulate_gradient(policy, weigh(rollouts), temperature=0.9).mean()
+    for name, values in g.items():
+        assert torch.allclose((one[name] + other[name]) / 2, values, atol=1e-6), name
+
+
+def test_nothing_turns_where_nothing_has_moved(policy, rollouts):
+    """At θ0 stale, re-weighted and fresh rollouts (here the same ones) have one gradient."""
+    still = {name: torch.zeros(weight.shape) for name, weight in policy.model.named_parameters()}
+    found = angles_between(turned(policy, still, rollouts, lambda: rollouts, 0.9))
+    assert len(found) == 3
+    assert found.cosine.to_numpy() == pytest.approx(1, abs=1e-5)
+
+
+def test_stops_are_spread_over_the_path():
+    assert stops([1, 2, 5, 10, 20, 50, 100], 4) == [20, 50, 100]
+    assert stops([1, 2], 1) == [2]
+
+
+def test_a_move_turns_the_gradient_and_is_undone(policy, rollouts):
+    before = fingerprint(policy.model)
+    move = {name: 0.05 * values for name, values in random_direction(policy).items()}
+    found = turned(policy, move, rollouts, lambda: rollouts, 0.9)
+    assert fingerprint(policy.model) == before
+    with moved(policy.model, move, 1.0):
+        expected = accumulate_gradient(policy, weigh(rollouts), temperature=0.9).mean()
+    for name, values in expected.items():
+        assert torch.allclose(sum(half[name] for half in found["stale"]) / 2, values, atol=1e-6), name
+    table = angles_between({"first": halves_of(policy, weigh(rollouts), 0.9), **found}).set_index(["one", "other"])
+    assert table.cosine["first", "stale"] < 0.999
+    assert table.cosine["stale", "fresh"] == pytest.approx(1, abs=1e-5)
+    assert table.cosine["stale", "re-weighted"] < 0.99999

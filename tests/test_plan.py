@@ -26,12 +26,13 @@ JOBS = {
     "line_search": ("03_line_search", {**RUN, "arm": "one_shot"}),
     "slope": ("03_slope", RUN),
     "trajectory": ("04_trajectory", RUN),
+    "turning": ("04_turning", RUN),
     "baseline": ("05_baseline", {**RUN, "arm": "grpo"}),
     "tuning": ("05_tuning", {**SETTING, "arm": "grpo"}),
     "summary": ("10_summary", {}),
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
-DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "tuning"}
+DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "turning", "tuning"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -41,11 +42,10 @@ TOLD = {
     "splits": {"problems"},
     "acceptance": {"acceptance"},
     "expectations": {"expectations"},
-    "sampling.group_size": {"acceptance", "base", "sample", "baseline", "tuning"},
-    "sampling": {"acceptance", "base", "sample", "baseline", "tuning"},
+    "sampling": {"acceptance", "base", "sample", "baseline", "turning", "tuning"},
     "engine": DRAWS,
     "rewards": {"gradient", "direction", "baseline", "tuning"},
-    "evaluation": {"base", "line_search", "slope", "baseline", "tuning"},
+    "evaluation": {"base", "line_search", "slope", "baseline", "turning", "tuning"},
     "batch.prompts": {"sample", "gradient", "direction", "baseline"},
     "batch": {"sample", "gradient", "direction", "baseline"},
     "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "baseline"},
@@ -59,6 +59,7 @@ TOLD = {
     "arms.": set(),
     "tuning": {"tuning"},
     "theory": {"theory"},
+    "diagnostics": {"turning"},
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }

@@ -25,7 +25,9 @@ MADE_BY = {
     "signs": "04_batch",
     "slope": "03_slope",
     "theory": "00_theory",
+    "extrapolation": "04_turning",
     "tuning": "05_tuning",
+    "turning": "04_turning",
 }
 """Kind of table -> the notebook that writes it; tables of arms are by 03_line_search and 05_baseline."""
 HEADLINE, RIVAL = "one_shot", "grpo"

@@ -16,6 +16,8 @@ TABLES = (
     "signs",
     "cosines",
     "linearity",
+    "turning",
+    "extrapolation",
     "acceptance",
     "expectations",
     "tuning",

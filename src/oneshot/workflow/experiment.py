@@ -219,6 +219,9 @@ def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
         yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
     if search["evaluations"] <= len(search["multiples"]):
         yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
+    group_size = plan.section("sampling", model, task)["group_size"]
+    if (used := plan.section("diagnostics", model, task)["rollouts"]) % group_size:
+        yield f"diagnostics.rollouts: {used} are not whole groups of {group_size}"
     if search["shares"] != sorted(search["shares"]) or search["shares"][-1] != 1:
         yield f"line_search.shares: {search['shares']} do not rise to 1.0"
     for arm in sorted({job.arm for job in plan.jobs if (job.model, job.task) == (model, task)}):

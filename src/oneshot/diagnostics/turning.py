@@ -1,0 +1,80 @@
+r"""Why does a path turn away from the first gradient? The gradient where the path has come to, taken in three ways.
+
+    stale        of the base's rollouts, as if nothing had moved:   Σ A ∇ log π_θ
+    re-weighted  of the base's rollouts, as they speak about θ:     Σ min(ρ, c) A ∇ log π_θ
+    fresh        of rollouts that the policy at θ draws itself
+
+What turns already from g to the re-weighted gradient is curvature: the same rollouts, seen from elsewhere. What turns
+from there on to the fresh one is feedback: answers that the base gives hardly ever, or never. Every gradient is noisy,
+so its cosine is shown without noise, too, from how well its halves agree.
+"""
+
+from collections.abc import Callable, Iterable
+from math import nan
+
+import pandas as pd
+import torch
+
+from oneshot.diagnostics.angles import corrected, reliability
+from oneshot.gradients.corrections import get_correction
+from oneshot.gradients.one_pass import backward_weighted_logprobs, streamed
+from oneshot.gradients.ratios import Correction
+from oneshot.gradients.weights import weigh
+from oneshot.policies.models import Policy
+from oneshot.steps.line_search import moved
+from oneshot.vectors import Vector, cosine
+
+LARGEST_RATIO = 2.0
+REST = {"stale": get_correction("none", 0), "re-weighted": get_correction("truncated", LARGEST_RATIO)}
+"""Ways to take the gradient of rollouts that another policy drew."""
+
+
+def halves_of(
+    policy: Policy, weighted: pd.DataFrame, temperature: float, correction: Correction | None = None
+) -> tuple[Vector, Vector]:
+    """The gradient of every other group, and of the others; means over their rollouts."""
+    places = pd.factorize(weighted.problem_id)[0] % 2
+    found = []
+    for half in (0, 1):
+        part = weighted[places == half]
+        total = {name: torch.zeros(weight.shape) for name, weight in policy.model.named_parameters()}
+        policy.model.zero_grad()
+        with streamed(policy.model, total):
+            backward_weighted_logprobs(policy, part, temperature, correction=correction)
+        found.append({name: values / len(part) for name, values in total.items()})
+    return tuple(found)
+
+
+def turned(
+    policy: Policy,
+    move: Vector,
+    base_rollouts: pd.DataFrame,
+    draw: Callable[[], pd.DataFrame],
+    temperature: float,
+) -> dict[str, tuple[Vector, Vector]]:
+    """Name -> halves of the gradient at θ0 + move. `draw` draws rollouts of the policy as it is then."""
+    with moved(policy.model, move, 1.0):
+        weighted = weigh(base_rollouts)
+        found = {name: halves_of(policy, weighted, temperature, correction) for name, correction in REST.items()}
+        return {**found, "fresh": halves_of(policy, weigh(draw()), temperature)}
+
+
+def stops(path: Iterable[float], count: int) -> list[float]:
+    """Of a path's kept steps, the nearest to `count` evenly spaced ones, the last among them."""
+    steps = sorted(path)
+    wanted = [steps[-1] * part / count for part in range(1, count + 1)]
+    return sorted({min(steps, key=lambda step: abs(step - place)) for place in wanted})
+
+
+def angles_between(gradients: dict[str, tuple[Vector, Vector]]) -> pd.DataFrame:
+    """A row for each pair of gradients, given as halves: their cosine, and the one without noise."""
+    means = {name: {key: one[key] + other[key] for key in one} for name, (one, other) in gradients.items()}
+    trust = {name: reliability(cosine(*halves)) for name, halves in gradients.items()}
+    names, rows = list(gradients), []
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            found = cosine(means[one], means[other])
+            known = trust[one] > 0 and trust[other] > 0
+            clean = corrected(found, trust[one], trust[other]) if known else nan
+            rows.append({"one": one, "other": other, "cosine": found, "corrected": clean})
+    return pd.DataFrame(rows)
