@@ -91,6 +91,7 @@ def write_all(folder, policies=(1, 2, 3)):
         tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
         rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows |= {"turning": list(turns(setting)), "extrapolation": list(beyond(setting))}
         rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}
         rows |= {
             "consistency": list(agreement(setting)),
@@ -116,6 +117,22 @@ def angles(setting):
             known = {"path_reliability": 0.5, "direction_reliability": 0.9}
             yield {**head, "direction": "one_shot", "cosine": 1 - step / 10, **known, "corrected": 1 - step / 20}
             yield {**head, "direction": "one_shot_random", "cosine": 0.001, **known, "corrected": np.nan}
+
+
+def turns(setting):
+    """The re-weighted gradient stays near the fresh one, and both leave the first."""
+    pairs = (("first", "re-weighted", 0.5), ("first", "fresh", 0.4), ("re-weighted", "fresh", 0.9))
+    for step in (10, 20):
+        for one, other, found in pairs:
+            head = {**setting, "run": 0, "arm": "grpo", "step": step, "one": one, "other": other}
+            yield {**head, "cosine": found - step / 100, "corrected": found}
+
+
+def beyond(setting):
+    for step in (10, 20):
+        for factor, found in ((0.5, 0.4), (1.0, 0.6), (2.0, 0.2)):
+            reached = {"accuracy": found, "greedy_accuracy": found, "kl_nats": factor}
+            yield {**setting, "run": 0, "arm": "grpo", "step": step, "factor": factor, **reached}
 
 
 def agreement(setting):

@@ -24,6 +24,7 @@ from oneshot.figures import (
     linearity,
     signs,
     style,
+    turning,
 )
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables
@@ -111,6 +112,15 @@ def test_the_angle_of_a_path_is_drawn_raw_and_without_noise(tables):
         )
         assert raw.get_ydata() == pytest.approx([0.9, 0.8, 0.7])
         assert clean.get_ydata() == pytest.approx([0.95, 0.9, 0.85])
+
+
+def test_what_turns_and_what_carries_is_drawn(tables):
+    left, right = turning.draw(turning.frame(tables)).axes
+    curves = {line.get_label(): line.get_ydata() for line in (*left.get_lines(), *right.get_lines())}
+    assert curves["first, fresh"] == pytest.approx([0.4, 0.4])
+    assert curves["re-weighted, fresh"] == pytest.approx([0.9, 0.9])
+    for move in ("move to the end", "move to half way"):
+        assert curves[move] == pytest.approx([0.4, 0.6, 0.2])
 
 
 def test_agreement_is_drawn_beside_its_predictions(tables):

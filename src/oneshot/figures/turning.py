@@ -1,0 +1,69 @@
+"""Why the path of many steps turns, and how far it carries.
+
+A row a setting and arm. Left, cosines without noise along the path: of the first gradient with that of the base's
+rollouts, re-weighted for where the policy has come to (what is lost is curvature), and with that of fresh rollouts; and
+of these two with each other (what is lost is feedback). Right, accuracy on validation problems at multiples of the
+moves to half way and to the end. Bands are 95 % t intervals over policies.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from oneshot.figures import style
+from oneshot.figures.tables import SETTING, Tables, over_policies
+
+PAIRS = {
+    ("first", "re-weighted"): ("first, re-weighted", "-"),
+    ("first", "fresh"): ("first, fresh", "--"),
+    ("re-weighted", "fresh"): ("re-weighted, fresh", ":"),
+}
+"""Which two gradients -> label and dashes."""
+MOVES = {"half way": "--", "the end": "-"}
+ANGLES = ["one", "other", "cosine", "corrected"]
+REACHED = ["factor", "accuracy", "greedy_accuracy", "kl_nats"]
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    """Rows of angles along the paths, and rows of accuracies at multiples of their moves."""
+    parts = []
+    for kind, columns in (("turning", ANGLES), ("extrapolation", REACHED)):
+        columns = ["policy", "run", "arm", "step", *columns]
+        parts.append(tables.other(kind, columns)[[*SETTING, *columns]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    paths = [
+        (", ".join(filter(None, (title, style.label(arm)))), rows)
+        for title, of_setting in style.settings_of(data)
+        for arm, rows in of_setting.groupby("arm", sort=False)
+    ]
+    figure, axes = style.panels([title for title, _ in paths], columns=2, height=2.0)
+    for (_, rows), (left, right) in zip(paths, axes, strict=True):
+        _angles(left, rows[rows.one.notna()])
+        _reached(right, rows[rows.factor.notna()])
+    axes[0][0].legend(loc="best", fontsize=7, frameon=False)
+    axes[0][1].legend(loc="best", fontsize=7, frameon=False)
+    return figure
+
+
+def _angles(panel: Axes, rows: pd.DataFrame) -> None:
+    shade = style.color(rows.arm.iloc[0])
+    for (one, other), (label, dashes) in PAIRS.items():
+        pair = rows[(rows.one == one) & (rows.other == other) & rows.corrected.notna()]
+        mean = over_policies(pair, ["step"], "corrected").sort_values("step")
+        panel.plot(mean.step, mean.value, dashes, marker="o", markersize=3, color=shade, label=label)
+        style.band(panel, mean.step, mean.low, mean.high, shade)
+    panel.axhline(0, color=style.color("base"), linewidth=0.7)
+    panel.set(xlabel="gradient steps", ylabel="cosine without noise", ylim=(-0.3, 1.1))
+
+
+def _reached(panel: Axes, rows: pd.DataFrame) -> None:
+    shade, last = style.color(rows.arm.iloc[0]), rows.groupby("policy").step.transform("max")
+    for (label, dashes), part in zip(MOVES.items(), (rows[rows.step < last], rows[rows.step == last]), strict=True):
+        if len(part):
+            mean = over_policies(part, ["factor"], "accuracy").sort_values("factor")
+            panel.plot(mean.factor, mean.value, dashes, marker="o", markersize=3, color=shade, label=f"move to {label}")
+            style.band(panel, mean.factor, mean.low, mean.high, shade)
+    panel.set(xlabel="multiple of the move", ylabel="validation accuracy", ylim=(0, 1.05))
