@@ -1,12 +1,15 @@
-r"""Why does a path turn away from the first gradient? The gradient where the path has come to, taken in three ways.
+r"""Why does a path turn away from the first gradient? The gradient where the path has come to, taken in four ways.
 
-    stale        of the base's rollouts, as if nothing had moved:   Σ A ∇ log π_θ
-    re-weighted  of the base's rollouts, as they speak about θ:     Σ min(ρ, c) A ∇ log π_θ
+    stale        of the base's rollouts, as if nothing had moved:  Σ A ∇ log π_θ
+    truncated    the same with min(ρ, 2), what one batch climbs:   Σ min(ρ, 2) A ∇ log π_θ
+    re-weighted  of the base's rollouts, as they speak about θ:    Σ W (A - Σ W A) ∇ log π_θ,  W = ρ / Σ ρ in the group
     fresh        of rollouts that the policy at θ draws itself
 
 What turns already from g to the re-weighted gradient is curvature: the same rollouts, seen from elsewhere. What turns
-from there on to the fresh one is feedback: answers that the base gives hardly ever, or never. Every gradient is noisy,
-so its cosine is shown without noise, too, from how well its halves agree.
+from there on to the fresh one is feedback: answers that the base gives hardly ever, or never. The truncated gradient
+is no estimate of either. Where ratios are cut off, its weights no longer cancel, so that it goes on pulling towards the
+right answers of the batch. Every gradient is noisy, so its cosine is shown without noise, too, from how well its halves
+agree.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,8 +27,13 @@ from oneshot.policies.models import Policy
 from oneshot.steps.line_search import moved
 from oneshot.vectors import Vector, cosine
 
-LARGEST_RATIO = 2.0
-REST = {"stale": get_correction("none", 0), "re-weighted": get_correction("truncated", LARGEST_RATIO)}
+TRUNCATED, UNBOUNDED = 2.0, 1e9
+"""Largest ratios."""
+REST = {
+    "stale": get_correction("none", 0),
+    "truncated": get_correction("truncated", TRUNCATED),
+    "re-weighted": get_correction("self_normalised", UNBOUNDED),
+}
 """Ways to take the gradient of rollouts that another policy drew."""
 
 
