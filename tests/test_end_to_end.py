@@ -26,6 +26,7 @@ def tiny_project(folder):
     config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
     config["cells"][0]["arms"] = ["one_shot", "grpo"]
     config["arms"]["grpo"]["settings"] |= {"steps": 20, "checkpoints": [1, 5]}
+    config["arms"]["grpo"]["path"] = [1, 5, 20]
     for split in ("test", "validation"):
         config["splits"]["arithmetic"][split]["problems"] = 64
     (folder / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -41,6 +41,14 @@ def test_a_step_that_changes_nothing_is_zero(policy, tmp_path):
     assert all(not values.any() for values in load_trajectory(tmp_path / "t.safetensors", "abc")[1].values())
 
 
+def test_steps_that_were_never_taken_are_named(policy, tmp_path):
+    trajectory = Trajectory(policy.model, [10, 20])
+    trajectory.add(1, policy.model)
+    with pytest.raises(ValueError, match="took none of these steps: 10, 20"):
+        trajectory.save(tmp_path / "t.safetensors", {"fingerprint": "abc"})
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_start_and_another_file_are_refused(saved, tmp_path):
     with pytest.raises(BadFile, match="starts at policy abc, not at xyz"):
         load_trajectory(saved[0], "xyz")

@@ -40,7 +40,11 @@ class Trajectory:
             self.kept[f"{step:g}/{name}/{UNIT}"] = unit
 
     def save(self, path: str | Path, metadata: dict[str, str]) -> None:
-        """Write what was kept. `metadata` must hold θ0's fingerprint."""
+        """Write what was kept. `metadata` must hold θ0's fingerprint. Raises ValueError if nothing was."""
+        if not self.kept:
+            raise ValueError(
+                f"path: the arm took none of these steps: {', '.join(map('{:g}'.format, sorted(self.steps)))}"
+            )
         with atomic_path(path) as temporary:
             save_file(self.kept, temporary, metadata)
 
