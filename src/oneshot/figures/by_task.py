@@ -8,7 +8,7 @@ import pandas as pd
 from oneshot.arms import WHOLE_SPLIT
 from oneshot.figures import style
 from oneshot.figures.first_look import SHARES, recovered
-from oneshot.figures.tables import BASE, DECODINGS, SETTING, Tables, at_last, over_policies, with_base
+from oneshot.figures.tables import BASE, SETTING, Tables, accuracies, at_last, with_base
 
 SAMPLED, GREEDY = ("accuracy", "low", "high"), ("greedy_accuracy", "greedy_low", "greedy_high")
 HEADS = ("arm", "sampled, %", "greedy, %", "share of GRPO's gain, sampled", "greedy")
@@ -25,8 +25,8 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 def _of_task(points: pd.DataFrame) -> pd.DataFrame:
     ends = at_last(with_base(points))
-    rows = over_policies(ends, ["asked", "arm"], DECODINGS["sampled"]).rename(columns={"value": "accuracy"})
-    greedy = over_policies(ends, ["asked", "arm"], DECODINGS["greedy"])
+    rows = accuracies(ends, ["asked", "arm"]).rename(columns={"value": "accuracy"})
+    greedy = accuracies(ends, ["asked", "arm"], "greedy")
     renamed = {"value": "greedy_accuracy", "low": "greedy_low", "high": "greedy_high"}
     rows = rows.merge(greedy.rename(columns=renamed).drop(columns="policies"), on=[*SETTING, "asked", "arm"])
     return rows.merge(recovered(ends), on=[*SETTING, "arm"], how="left")

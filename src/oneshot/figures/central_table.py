@@ -7,7 +7,7 @@ import pandas as pd
 
 from oneshot.arms import COSTS
 from oneshot.figures import style
-from oneshot.figures.tables import BASE, SETTING, Tables, at_chosen, by_decoding, over_policies, with_base
+from oneshot.figures.tables import BASE, SETTING, Tables, accuracies, at_chosen, by_decoding, over_policies, with_base
 from oneshot.figures.tilt import base_rates, with_smallest_kl
 
 COLUMNS = ("arm", "point", "decoding", "accuracy, %", "gain, points", "KL, nats", "KL efficiency", *COSTS, "seconds")
@@ -25,7 +25,7 @@ def frame(tables: Tables) -> pd.DataFrame:
     points = points.join(base, on=base.index.names)
     points["gain"] = points.accuracy - points.base
     keys = ["arm", "stands_at", "decoding"]
-    table = over_policies(points, keys, "accuracy").rename(columns={"value": "accuracy"})
+    table = accuracies(points, keys).rename(columns={"value": "accuracy"})
     gain = over_policies(points, keys, "gain")[[*SETTING, *keys, "value", "low", "high"]]
     gain = gain.rename(columns={"value": "gain", "low": "gain_low", "high": "gain_high"})
     spent = points.groupby([*SETTING, *keys], sort=False)[[*KL, *COSTS, "seconds"]].mean().reset_index()

@@ -104,6 +104,13 @@ def at_last(points: pd.DataFrame) -> pd.DataFrame:
     return chosen[chosen.rollouts == chosen.groupby(IDENTITY, sort=False).rollouts.transform("max")]
 
 
+def accuracies(frame: pd.DataFrame, by: list[str], decoding: str = "sampled") -> pd.DataFrame:
+    """`over_policies` of an accuracy; its interval ends at 0 and at 1."""
+    found = over_policies(frame, by, DECODINGS[decoding])
+    found[["low", "high"]] = found[["low", "high"]].clip(0, 1)
+    return found
+
+
 def gain_recovered(ours: pd.Series, theirs: pd.Series, base: pd.Series) -> tuple[float, float, float]:
     """Our gain over theirs, of accuracies by policy, with Fieller's interval; nan where theirs may be nothing."""
     gains = pd.DataFrame({"ours": ours - base, "theirs": theirs - base}).dropna()
