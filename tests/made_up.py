@@ -125,7 +125,7 @@ def turns(setting):
     for step in (10, 20):
         for one, other, found in pairs:
             head = {**setting, "run": 0, "arm": "grpo", "step": step, "one": one, "other": other}
-            yield {**head, "cosine": found - step / 100, "corrected": found}
+            yield {**head, "cosine": found / 2, "one_reliability": 1.0, "other_reliability": 0.25}
 
 
 def beyond(setting):

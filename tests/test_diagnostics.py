@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_policy import logprob_by_hand, random_direction
 
-from oneshot.diagnostics.angles import by_kind, corrected, cosine_matrix, path_cosines, plain_cosine, reliability
+from oneshot.diagnostics.angles import by_kind, path_cosines, plain_cosine
 from oneshot.diagnostics.consistency import between, by_size
 from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
 from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
@@ -19,6 +19,7 @@ from oneshot.gradients.clusters import Part
 from oneshot.gradients.one_pass import accumulate_gradient
 from oneshot.gradients.weights import weigh
 from oneshot.policies.models import fingerprint
+from oneshot.statistics import corrected, reliability
 from oneshot.steps.line_search import moved
 from oneshot.vectors import cosine, norm
 
@@ -59,12 +60,6 @@ def test_the_correction_removes_noise():
     assert plain_cosine(one, other) == pytest.approx(1 / 3, abs=0.02)
     assert corrected(plain_cosine(one, other), *trust) == pytest.approx(1, abs=0.05)
     assert math.isnan(corrected(0.5, -0.1))
-
-
-def test_cosines_of_all_pairs():
-    rows = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, -2.0]])
-    expected = [[1, 0.5**0.5, 0], [0.5**0.5, 1, -(0.5**0.5)], [0, -(0.5**0.5), 1]]
-    assert torch.allclose(cosine_matrix(rows), torch.tensor(expected, dtype=torch.float64))
 
 
 def test_a_straight_line_has_r_squared_one_and_a_zigzag_none():

@@ -78,3 +78,15 @@ def variance_reduction(differences: np.ndarray, first: np.ndarray, second: np.nd
     """1 - Var(first - second) / (Var first + Var second): the share that common random numbers (and problems) save."""
     independent = np.var(first, ddof=1) + np.var(second, ddof=1)
     return float(1 - np.var(differences, ddof=1) / independent) if independent else math.nan
+
+
+def reliability(of_halves: float) -> float:
+    """Of a mean whose two halves have that cosine: the squared cosine expected between it and the truth."""
+    return 2 * of_halves / (1 + of_halves)
+
+
+def corrected(found: float, *reliabilities: float) -> float:
+    """The cosine without noise; nan unless all reliabilities are above 0."""
+    if not all(value > 0 for value in reliabilities):
+        return math.nan
+    return found / math.sqrt(math.prod(reliabilities))

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from oneshot.gradients.clusters import KINDS, kind_of
+from oneshot.statistics import corrected
 from oneshot.vectors import Vector, cosine
 
 ALL = "all"
@@ -57,21 +57,3 @@ def path_cosines(
 def plain_cosine(a: Tensor, b: Tensor) -> float:
     """Cosine of two flat vectors, in FP64; nan if either is zero."""
     return cosine({"": a}, {"": b})
-
-
-def reliability(of_halves: float) -> float:
-    """Of a mean whose two halves have that cosine: the squared cosine expected between it and the truth."""
-    return 2 * of_halves / (1 + of_halves)
-
-
-def corrected(found: float, *reliabilities: float) -> float:
-    """The cosine without noise; nan unless all reliabilities are above 0."""
-    if not all(value > 0 for value in reliabilities):
-        return math.nan
-    return found / math.sqrt(math.prod(reliabilities))
-
-
-def cosine_matrix(rows_KD: Tensor) -> Tensor:
-    """Cosines of all pairs of rows [K, K], FP64."""
-    unit_KD = torch.nn.functional.normalize(rows_KD.double(), dim=1)
-    return unit_KD @ unit_KD.T

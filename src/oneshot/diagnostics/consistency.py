@@ -18,9 +18,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from oneshot.diagnostics.angles import corrected, reliability
 from oneshot.gradients.block_sums import Gradient, noise_scale_of
 from oneshot.gradients.clusters import Part
+from oneshot.statistics import corrected, reliability
 from oneshot.vectors import cosine
 
 DRAWS = 20

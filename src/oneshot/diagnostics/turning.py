@@ -8,22 +8,21 @@ r"""Why does a path turn away from the first gradient? The gradient where the pa
 What turns already from g to the re-weighted gradient is curvature: the same rollouts, seen from elsewhere. What turns
 from there on to the fresh one is feedback: answers that the base gives hardly ever, or never. The truncated gradient
 is no estimate of either. Where ratios are cut off, its weights no longer cancel, so that it goes on pulling towards the
-right answers of the batch. Every gradient is noisy, so its cosine is shown without noise, too, from how well its halves
-agree.
+right answers of the batch. Every gradient is noisy; how well its halves agree says how much.
 """
 
 from collections.abc import Callable, Iterable
-from math import nan
+from itertools import combinations
 
 import pandas as pd
 import torch
 
-from oneshot.diagnostics.angles import corrected, reliability
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.one_pass import backward_weighted_logprobs, streamed
 from oneshot.gradients.ratios import Correction
 from oneshot.gradients.weights import weigh
 from oneshot.policies.models import Policy
+from oneshot.statistics import reliability
 from oneshot.steps.line_search import moved
 from oneshot.vectors import Vector, cosine
 
@@ -75,14 +74,16 @@ def stops(path: Iterable[float], count: int) -> list[float]:
 
 
 def angles_between(gradients: dict[str, tuple[Vector, Vector]]) -> pd.DataFrame:
-    """A row for each pair of gradients, given as halves: their cosine, and the one without noise."""
+    """A row for each pair of gradients, given as halves: their cosine, and how reliable each of them is."""
     means = {name: {key: one[key] + other[key] for key in one} for name, (one, other) in gradients.items()}
     trust = {name: reliability(cosine(*halves)) for name, halves in gradients.items()}
-    names, rows = list(gradients), []
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            found = cosine(means[one], means[other])
-            known = trust[one] > 0 and trust[other] > 0
-            clean = corrected(found, trust[one], trust[other]) if known else nan
-            rows.append({"one": one, "other": other, "cosine": found, "corrected": clean})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "one": one,
+            "other": other,
+            "cosine": cosine(means[one], means[other]),
+            "one_reliability": trust[one],
+            "other_reliability": trust[other],
+        }
+        for one, other in combinations(gradients, 2)
+    )

@@ -76,7 +76,7 @@ def _accuracy(panel: Axes, rows: pd.DataFrame) -> None:
 
 
 def _effective(panel: Axes, rows: pd.DataFrame) -> None:
-    if rows.empty:
+    if rows.batch_rollouts.nunique() < 2:
         panel.set_visible(False)
         return
     _against_size(panel, rows, "effective_rollouts", FAMILIES[1])

@@ -15,6 +15,7 @@ from oneshot.figures.tables import HEADLINE, SETTING, Tables, over_policies
 RANDOM = "one_shot_random"
 PANELS = {"all": "weights", "function": "log-probs"}
 """Kind of cosine -> what it is between."""
+LIMITS = (-0.65, 1.05)
 COLUMNS = ["direction", "kind", "cosine", "chance", "path_reliability", "direction_reliability", "corrected"]
 
 
@@ -29,9 +30,8 @@ def draw(data: pd.DataFrame) -> Figure:
     figure, axes = style.panels([title for title, _ in settings], columns=len(PANELS), height=2.1, sharey=True)
     for (_, rows), row in zip(settings, axes, strict=True):
         for panel, (kind, name) in zip(row, PANELS.items(), strict=True):
+            panel.set(xlabel="gradient steps", xscale="log", ylim=LIMITS, ylabel=f"cosine, {name}")
             _panel(panel, rows[rows.kind == kind])
-            panel.set(xlabel="gradient steps", xscale="log", ylim=(-0.1, 1.05))
-            panel.set_ylabel(f"cosine of changes in {name}")
     return figure
 
 

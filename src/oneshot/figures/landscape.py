@@ -38,6 +38,9 @@ def draw(data: pd.DataFrame) -> Figure:
         _accuracies(above[:2], points)
         _slopes(above[2], points.drop_duplicates(RUN))
         _spread(below, points[points.split == "validation"])
+    arms = list(dict.fromkeys(data.arm))
+    handles = [axes[0][0].plot([], [], "o-", color=style.color(arm), label=style.label(arm))[0] for arm in arms]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
 
 

@@ -1,9 +1,10 @@
 """Why the path of many steps turns, and how far it carries.
 
-A row a setting and arm. Left, cosines without noise along the path: of the first gradient with that of the base's
-rollouts, re-weighted for where the policy has come to (what is lost is curvature), and with that of fresh rollouts; and
-of these two with each other (what is lost is feedback). Right, accuracy on validation problems at multiples of the
-moves to half way and to the end. Bands are 95 % t intervals over policies.
+A row a setting and arm. Left, cosines along the path: of the first gradient with that of the base's rollouts,
+re-weighted for where the policy has come to (what is lost is curvature), and with that of fresh rollouts; and of these
+two with each other (what is lost is feedback). All without noise: the mean over policies, over the root of the mean
+reliabilities, as near the end of a path a single policy has few groups left to tell. Right, accuracy on validation
+problems at multiples of the moves to half way and to the end; thin lines are single policies.
 """
 
 import pandas as pd
@@ -11,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.tables import SETTING, Tables, over_policies
+from oneshot.figures.tables import SETTING, Tables
+from oneshot.statistics import corrected
 
 PAIRS = {
     ("first", "re-weighted"): ("first, re-weighted", "-"),
@@ -20,7 +22,7 @@ PAIRS = {
 }
 """Which two gradients -> label and dashes."""
 MOVES = {"half way": "--", "the end": "-"}
-ANGLES = ["one", "other", "cosine", "corrected"]
+ANGLES = ["one", "other", "cosine", "one_reliability", "other_reliability"]
 REACHED = ["factor", "accuracy", "greedy_accuracy", "kl_nats"]
 
 
@@ -51,19 +53,18 @@ def draw(data: pd.DataFrame) -> Figure:
 def _angles(panel: Axes, rows: pd.DataFrame) -> None:
     shade = style.color(rows.arm.iloc[0])
     for (one, other), (label, dashes) in PAIRS.items():
-        pair = rows[(rows.one == one) & (rows.other == other) & rows.corrected.notna()]
-        mean = over_policies(pair, ["step"], "corrected").sort_values("step")
-        panel.plot(mean.step, mean.value, dashes, marker="o", markersize=3, color=shade, label=label)
-        style.band(panel, mean.step, mean.low, mean.high, shade)
+        mean = rows[(rows.one == one) & (rows.other == other)].groupby("step")[ANGLES[2:]].mean()
+        clean = [corrected(*values) for values in mean.itertuples(index=False)]
+        panel.plot(mean.index, clean, dashes, marker="o", markersize=3, color=shade, label=label)
     panel.axhline(0, color=style.color("base"), linewidth=0.7)
-    panel.set(xlabel="gradient steps", ylabel="cosine without noise", ylim=(-0.3, 1.1))
+    panel.set(xlabel="gradient steps", ylabel="cosine without noise", ylim=(-0.3, 1.3))
 
 
 def _reached(panel: Axes, rows: pd.DataFrame) -> None:
     shade, last = style.color(rows.arm.iloc[0]), rows.groupby("policy").step.transform("max")
     for (label, dashes), part in zip(MOVES.items(), (rows[rows.step < last], rows[rows.step == last]), strict=True):
-        if len(part):
-            mean = over_policies(part, ["factor"], "accuracy").sort_values("factor")
-            panel.plot(mean.factor, mean.value, dashes, marker="o", markersize=3, color=shade, label=f"move to {label}")
-            style.band(panel, mean.factor, mean.low, mean.high, shade)
+        for _, run in part.groupby(["policy", "run"]):
+            panel.plot(run.factor, run.accuracy, dashes, color=shade, alpha=0.3, linewidth=0.7)
+        mean = part.groupby("factor").accuracy.mean()
+        panel.plot(mean.index, mean, dashes, marker="o", markersize=3, color=shade, label=f"move to {label}")
     panel.set(xlabel="multiple of the move", ylabel="validation accuracy", ylim=(0, 1.05))
