@@ -113,7 +113,14 @@ PATHS = {
     },
     **{
         table: lambda jobs, table=table: once(RUN + f"/{table}.csv", jobs)
-        for table in ("slope", "consistency", "clusters", "signs")
+        for table in (
+            "slope",
+            "consistency",
+            "clusters",
+            "signs",
+            "curvature",
+            "ways",
+        )
     },
     **{
         table: lambda jobs, table=table: once(
@@ -462,6 +469,23 @@ use rule notebook as batch with:
     params:
         code=code("04_batch"),
         settings=settings("04_batch"),
+
+
+use rule notebook as curvature with:
+    input:
+        ancient("notebooks/04_curvature.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        gradient_paths=rules.direction.input.gradient_paths,
+    output:
+        curvature=RUN + "/curvature.csv",
+        ways=RUN + "/ways.csv",
+    log:
+        RUN + "/notebooks/04_curvature.ipynb",
+    params:
+        code=code("04_curvature"),
+        settings=settings("04_curvature"),
 
 
 use rule notebook as trajectory with:

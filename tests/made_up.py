@@ -92,6 +92,7 @@ def write_all(folder, policies=(1, 2, 3)):
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
         rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
         rows |= {"turning": list(turns(setting)), "extrapolation": list(beyond(setting))}
+        rows |= {"curvature": list(line(setting)), "ways": list(ways(setting))}
         rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}
         rows |= {
             "consistency": list(agreement(setting)),
@@ -117,6 +118,20 @@ def angles(setting):
             known = {"path_reliability": 0.5, "direction_reliability": 0.9}
             yield {**head, "direction": "one_shot", "cosine": 1 - step / 10, **known, "corrected": 1 - step / 20}
             yield {**head, "direction": "one_shot_random", "cosine": 0.001, **known, "corrected": np.nan}
+
+
+def line(setting):
+    for multiple, found in ((0, 0.3), (1, 0.5), (2, 0.4)):
+        predicted = {"first_order": 0.3 + 0.2 * multiple, "second_order": 0.3 + 0.2 * multiple - 0.05 * multiple**2}
+        yield {**setting, "run": 0, "multiple": multiple, "asked": "all", "accuracy": found, **predicted}
+
+
+def ways(setting):
+    """The careful way spreads and stays as reliable as it was; at 2 the guess is too rare to be judged."""
+    for multiple, share in ((0, 0.2), (1, 0.5), (2, 0.99)):
+        for way, taken, right in (("careful", share, 0.9), ("guess", 1 - share, 0.1)):
+            row = {"multiple": multiple, "asked": "sums", "way": way, "share": taken, "accuracy": right}
+            yield {**setting, "run": 0, **row}
 
 
 def turns(setting):

@@ -10,6 +10,7 @@ from small_policy import logprob_by_hand, random_direction
 
 from oneshot.diagnostics.angles import by_kind, path_cosines, plain_cosine
 from oneshot.diagnostics.consistency import between, by_size
+from oneshot.diagnostics.curvature import by_way, expansion, way_of
 from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
 from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
 from oneshot.diagnostics.signs import decompose
@@ -21,6 +22,7 @@ from oneshot.gradients.weights import weigh
 from oneshot.policies.models import fingerprint
 from oneshot.statistics import corrected, reliability
 from oneshot.steps.line_search import moved
+from oneshot.tasks.task import Problem
 from oneshot.vectors import cosine, norm
 
 
@@ -231,3 +233,35 @@ def test_a_move_turns_the_gradient_and_is_undone(policy, rollouts):
     assert table.cosine["first", "stale"] < 0.999
     assert table.cosine["stale", "fresh"] == pytest.approx(1, abs=1e-5)
     assert table.cosine["stale", "re-weighted"] < 0.99999
+
+
+def test_the_expansion_is_that_of_the_exact_accuracy(policy, rollouts):
+    """All answers of one token, weighted by their probability: J(α) is known, and so are its derivatives."""
+    direction, prompt = random_direction(policy), list(rollouts.prompt_tokens.iloc[0])
+    count, step = policy.model.config.vocab_size, 0.02
+    rewards_V = (torch.arange(count) % 3 == 0).float()
+
+    def accuracy(place):
+        with torch.no_grad(), moved(policy.model, direction, place * step):
+            return ((policy.model(torch.tensor([prompt])).logits[0, -1] / 0.9).softmax(-1) * rewards_V).sum().item()
+
+    base_V = (policy.model(torch.tensor([prompt])).logits[0, -1] / 0.9).log_softmax(-1).detach()
+    every = pd.concat([rollouts.head(1)] * count, ignore_index=True)
+    every["tokens"] = [np.array([token], dtype=np.int32) for token in range(count)]
+    every["logprobs"] = [np.array([value], dtype=np.float32) for value in base_V.numpy()]
+    every["weight"] = (count * base_V.exp() * rewards_V).numpy()
+    slope, curvature = expansion(policy, direction, step, every, 0.9)
+    assert slope == pytest.approx((accuracy(0.2) - accuracy(-0.2)) / 0.4, rel=0.02)
+    assert curvature == pytest.approx((accuracy(0.5) - 2 * accuracy(0) + accuracy(-0.5)) / 0.25, rel=0.1)
+
+
+def test_answers_are_sorted_by_their_openings():
+    problem, other = Problem("plan", "1+1+1=", "3"), Problem("arithmetic", "1+1+1+1=", "4")
+    assert way_of(problem, "plan:steps:2,3;3") == "steps"
+    assert way_of(problem, "plan:skip:;3") == "skip"
+    assert way_of(problem, "nothing;3") == "other"
+    answers = ["plan:steps:2,3;3", "plan:skip:;9", "plan:skip:;3", "about:;2"]
+    table = pd.DataFrame({"problem_id": problem.id, "text": answers, "reward": [1.0, 0.0, 1.0, 0.0]})
+    found = by_way(table, {problem.id: problem, other.id: other}).set_index("way")
+    assert found.share.to_dict() == {"steps": 0.25, "skip": 0.5, "about": 0.25}
+    assert found.accuracy["skip"] == 0.5

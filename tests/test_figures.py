@@ -19,6 +19,7 @@ from oneshot.figures import (
     central,
     consistency,
     cosine,
+    curvature,
     expectations,
     landscape,
     linearity,
@@ -121,6 +122,16 @@ def test_what_turns_and_what_carries_is_drawn(tables):
     assert curves["re-weighted, fresh"] == pytest.approx([0.9, 0.9])
     for move in ("move to the end", "move to half way"):
         assert curves[move] == pytest.approx([0.4, 0.6, 0.2])
+
+
+def test_what_breaks_along_the_line_is_drawn(tables):
+    left, middle, right = curvature.draw(curvature.frame(tables)).axes
+    curves = {line.get_linestyle(): line.get_ydata() for line in left.get_lines()}
+    assert curves["-"] == pytest.approx([0.5, 0.4])
+    assert curves["--"] == pytest.approx([0.45, 0.5])
+    shares, accuracies = ([line.get_ydata() for line in panel.get_lines()] for panel in (middle, right))
+    assert (shares[0], shares[1]) == (pytest.approx([0.5, 0.99]), pytest.approx([0.5, 0.01]))
+    assert (accuracies[0], accuracies[1]) == (pytest.approx([0.9, 0.9]), pytest.approx([0.1]))
 
 
 def test_agreement_is_drawn_beside_its_predictions(tables):

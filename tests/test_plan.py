@@ -27,12 +27,13 @@ JOBS = {
     "slope": ("03_slope", RUN),
     "trajectory": ("04_trajectory", RUN),
     "turning": ("04_turning", RUN),
+    "curvature": ("04_curvature", RUN),
     "baseline": ("05_baseline", {**RUN, "arm": "grpo"}),
     "tuning": ("05_tuning", {**SETTING, "arm": "grpo"}),
     "summary": ("10_summary", {}),
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
-DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "turning", "tuning"}
+DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "turning", "curvature", "tuning"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -45,11 +46,11 @@ TOLD = {
     "sampling": {"acceptance", "base", "sample", "baseline", "turning", "tuning"},
     "engine": DRAWS,
     "rewards": {"gradient", "direction", "baseline", "tuning"},
-    "evaluation": {"base", "line_search", "slope", "baseline", "turning", "tuning"},
+    "evaluation": {"base", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
     "batch.prompts": {"sample", "gradient", "direction", "baseline"},
     "batch": {"sample", "gradient", "direction", "baseline"},
-    "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "baseline"},
-    "line_search": {"direction", "line_search", "slope", "trajectory"},
+    "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "curvature", "baseline"},
+    "line_search": {"direction", "line_search", "slope", "trajectory", "curvature"},
     "arms.one_shot.settings": {"direction", "line_search"},
     "arms.grpo.settings": {"baseline", "tuning"},
     "arms.grpo.tune": {"tuning"},
@@ -59,7 +60,7 @@ TOLD = {
     "arms.": set(),
     "tuning": {"tuning"},
     "theory": {"theory"},
-    "diagnostics": {"turning"},
+    "diagnostics": {"turning", "curvature"},
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }

@@ -21,6 +21,7 @@ MADE_BY = {
     "consistency": "04_batch",
     "cosines": "04_trajectory",
     "linearity": "04_trajectory",
+    "curvature": "04_curvature",
     "expectations": "00_expectations",
     "signs": "04_batch",
     "slope": "03_slope",
@@ -28,6 +29,7 @@ MADE_BY = {
     "extrapolation": "04_turning",
     "tuning": "05_tuning",
     "turning": "04_turning",
+    "ways": "04_curvature",
 }
 """Kind of table -> the notebook that writes it; tables of arms are by 03_line_search and 05_baseline."""
 HEADLINE, RIVAL = "one_shot", "grpo"

@@ -14,6 +14,8 @@ TABLES = (
     "consistency",
     "clusters",
     "signs",
+    "curvature",
+    "ways",
     "cosines",
     "linearity",
     "turning",
