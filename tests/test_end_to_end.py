@@ -79,7 +79,7 @@ def test_figures_are_drawn_from_the_record_alone(finished, tmp_path):
     """No policy is there, and none is made: restored tables are all that a figure needs."""
     expected.record("tiny", finished)
     elsewhere = tiny_project(tmp_path / "project")
-    shutil.copytree(finished / "expected", elsewhere / "expected")
+    shutil.copy(expected.archive_of("tiny", finished), expected.archive_of("tiny", elsewhere))
     expected.restore("tiny", elsewhere)
     code, output = run(elsewhere, "figures")
     assert code == 0, output
@@ -100,14 +100,14 @@ def test_prose_re_runs_nothing_and_code_its_dependants(finished):
     path.write_text(json.dumps(notebook))
     output = run(finished, "figures", "--dry-run")[1]
     assert "line_search" in output
-    assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "baseline", "pretrain"))
+    assert not any(f"rule {name}:" in output for name in ("sample", "gradient", "followed", "pretrain"))
     path.write_text(original)
 
 
 def test_a_changed_key_is_seen_by_snakemake(finished):
     """What tests/test_plan.py shows of the plan reaches the DAG: rewards re-run both arms, but no sampling."""
     output = run(finished, "figures", "--dry-run", "--config", "rewards=partial")[1]
-    for rule in ("gradient", "direction", "line_search", "baseline", "tuning", "summary"):
+    for rule in ("gradient", "direction", "line_search", "followed", "tuning", "summary"):
         assert f"rule {rule}:" in output, rule
     for rule in ("sample", "pretrain", "problems", "acceptance"):
         assert f"rule {rule}:" not in output, rule
@@ -128,7 +128,7 @@ def test_an_expectation_re_runs_no_arm(finished):
     )[1]
     path.write_text(original)
     assert "rule expectations:" in alone
-    assert not any(f"rule {name}:" in alone for name in ("acceptance", "sample", "line_search", "baseline", "tuning"))
+    assert not any(f"rule {name}:" in alone for name in ("acceptance", "sample", "line_search", "followed", "tuning"))
     assert "rule acceptance:" in with_gate
     assert "rule tuning:" in with_gate
 

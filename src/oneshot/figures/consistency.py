@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.tables import SETTING, Tables, over_policies
+from oneshot.figures.tables import Tables, over_policies
 
 SIZES = ["rollouts", "cosine", "spread", "expected", "expected_from_few"]
 PAIRS = ["by", "one", "other", "corrected"]
@@ -21,11 +21,7 @@ BLACK_ON_WHITE = 0.6
 
 def frame(tables: Tables) -> pd.DataFrame:
     """Rows of subsets by size, and rows of pairs of clusters."""
-    parts = []
-    for kind, columns in (("consistency", SIZES), ("clusters", PAIRS)):
-        columns = ["policy", "run", *columns]
-        parts.append(tables.other(kind, columns)[[*SETTING, *columns]])
-    return pd.concat(parts, ignore_index=True)
+    return tables.of_runs({"consistency": SIZES, "clusters": PAIRS})
 
 
 def draw(data: pd.DataFrame) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.tables import HEADLINE, SETTING, Tables, over_policies
+from oneshot.figures.tables import HEADLINE, Tables, over_policies
 
 RANDOM = "one_shot_random"
 PANELS = {"all": "weights", "function": "log-probs"}
@@ -21,8 +21,7 @@ COLUMNS = ["direction", "kind", "cosine", "chance", "path_reliability", "directi
 
 def frame(tables: Tables) -> pd.DataFrame:
     """Every direction's cosine with every path, by step and kind of parameter."""
-    columns = ["policy", "run", "arm", "step", *COLUMNS]
-    return tables.other("cosines", columns)[[*SETTING, *columns]]
+    return tables.of_runs({"cosines": ["arm", "step", *COLUMNS]})
 
 
 def draw(data: pd.DataFrame) -> Figure:

@@ -21,11 +21,7 @@ RARE = 0.02
 
 def frame(tables: Tables) -> pd.DataFrame:
     """Rows of accuracies along the line, and rows of ways, which have a name in column `way`."""
-    parts = []
-    for kind, columns in (("curvature", REACHED), ("ways", TAKEN)):
-        columns = ["policy", "run", *columns]
-        parts.append(tables.other(kind, columns)[[*SETTING, *columns]])
-    return pd.concat(parts, ignore_index=True)
+    return tables.of_runs({"curvature": REACHED, "ways": TAKEN})
 
 
 def draw(data: pd.DataFrame) -> Figure:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.tables import SETTING, Tables, over_policies
+from oneshot.figures.tables import Tables, over_policies
 
 MEASURES = {"r_squared": "mean R²", "share_high": "share with R² above 0.7"}
 SPACES = {"weights": "full", "log-probs": "none"}
@@ -22,8 +22,7 @@ OFFSETS = dict(zip(SPACES, (-0.12, 0.12), strict=True))
 def frame(tables: Tables) -> pd.DataFrame:
     """One row for each path and space, with R² and the share of high ones, of the path and of random walks."""
     measured = [f"{walk}{name}" for name in MEASURES for walk in ("", "walk_")]
-    columns = ["policy", "run", "arm", "space", "points", *measured]
-    return tables.other("linearity", columns)[[*SETTING, *columns]]
+    return tables.of_runs({"linearity": ["arm", "space", "points", *measured]})
 
 
 def draw(data: pd.DataFrame) -> Figure:

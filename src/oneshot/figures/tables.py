@@ -67,6 +67,14 @@ class Tables:
         self._check_given(table)
         return pd.concat([read_csv(path, [*SETTING, *columns]) for path in self.paths[table]], ignore_index=True)
 
+    def of_runs(self, kinds: dict[str, list[str]]) -> pd.DataFrame:
+        """Rows of several kinds of tables of runs: kind -> the columns that are kept besides setting, policy and run."""
+        parts = []
+        for kind, columns in kinds.items():
+            columns = ["policy", "run", *columns]
+            parts.append(self.other(kind, columns)[[*SETTING, *columns]])
+        return pd.concat(parts, ignore_index=True)
+
     @cached_property
     def points(self) -> pd.DataFrame:
         """The points that were measured on whole splits."""

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.tables import SETTING, Tables
+from oneshot.figures.tables import Tables
 from oneshot.statistics import corrected
 
 PAIRS = {
@@ -28,11 +28,7 @@ REACHED = ["factor", "accuracy", "greedy_accuracy", "kl_nats"]
 
 def frame(tables: Tables) -> pd.DataFrame:
     """Rows of angles along the paths, and rows of accuracies at multiples of their moves."""
-    parts = []
-    for kind, columns in (("turning", ANGLES), ("extrapolation", REACHED)):
-        columns = ["policy", "run", "arm", "step", *columns]
-        parts.append(tables.other(kind, columns)[[*SETTING, *columns]])
-    return pd.concat(parts, ignore_index=True)
+    return tables.of_runs({"turning": ["arm", "step", *ANGLES], "extrapolation": ["arm", "step", *REACHED]})
 
 
 def draw(data: pd.DataFrame) -> Figure:
