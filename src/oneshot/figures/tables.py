@@ -68,7 +68,7 @@ class Tables:
         return pd.concat([read_csv(path, [*SETTING, *columns]) for path in self.paths[table]], ignore_index=True)
 
     def of_runs(self, kinds: dict[str, list[str]]) -> pd.DataFrame:
-        """Rows of several kinds of tables of runs: kind -> the columns that are kept besides setting, policy and run."""
+        """Rows of several kinds of tables of runs: kind -> the columns that are kept beside setting, policy and run."""
         parts = []
         for kind, columns in kinds.items():
             columns = ["policy", "run", *columns]
