@@ -1,11 +1,12 @@
 # The whole experiment as one DAG. `snakemake --cores all figures` regenerates every figure and table.
 #
-#   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
-#   00 policy ───┘     (gate)      │   (shards)     (shards)  └ 03 slope                       │
-#                                  ├─ 01 base ─┬─ (03 line search)                             │
-#                                  │           └─ 05 baseline, any other arm ──────────────────┤
-#                                  └─ 05 tuning, on a policy that is not reported ─────────────┴─ 10 summary
-#   00 theory, 00 expectations ───────────────────────────────────────────────────────────────── 09 figures
+#   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─┬─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
+#   00 policy ───┘     (gate)      │   (shards)     (shards)   └─ 03 slope, 04 batch, curvature ─┤
+#                                  ├─ 01 base ─┬─ (03 line search)                              │
+#                                  │           └─ 05 baseline, any other arm ─┬─────────────────┤
+#                                  │                            with its path └─ 04 trajectory, turning
+#                                  └─ 05 tuning, on a policy that is not reported ──────────────┴─ 10 summary
+#   00 theory, 00 expectations ────────────────────────────────────────────────────────────────── 09 figures
 #
 # Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
 # of the config are looked up by name, and inputs and outputs are passed under the names they have in the rule. The
@@ -113,20 +114,13 @@ PATHS = {
     },
     **{
         table: lambda jobs, table=table: once(RUN + f"/{table}.csv", jobs)
-        for table in (
-            "slope",
-            "consistency",
-            "clusters",
-            "signs",
-            "curvature",
-            "ways",
-        )
+        for table in catalogue.RUN_TABLES
     },
     **{
         table: lambda jobs, table=table: once(
             RUN + f"/{table}.csv", [job for job in jobs if plan.keeps_path(job.arm)]
         )
-        for table in ("cosines", "linearity", "turning", "extrapolation")
+        for table in catalogue.PATH_TABLES
     },
     "acceptance": lambda jobs: once(
         BASE + "/acceptance.csv",

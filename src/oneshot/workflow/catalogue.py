@@ -8,23 +8,11 @@ from PIL import Image
 
 ARM_TABLES = ("points", "by_problem", "steps", "quantities", "timings")
 """The names of `oneshot.arms.TABLES`, repeated because planning imports no pandas."""
-TABLES = (
-    *ARM_TABLES,
-    "slope",
-    "consistency",
-    "clusters",
-    "signs",
-    "curvature",
-    "ways",
-    "cosines",
-    "linearity",
-    "turning",
-    "extrapolation",
-    "acceptance",
-    "expectations",
-    "tuning",
-    "theory",
-)
+RUN_TABLES = ("slope", "consistency", "clusters", "signs", "curvature", "ways")
+"""One of each for every run."""
+PATH_TABLES = ("cosines", "linearity", "turning", "extrapolation")
+"""One of each for every run of which an arm keeps its path."""
+TABLES = (*ARM_TABLES, *RUN_TABLES, *PATH_TABLES, "acceptance", "expectations", "tuning", "theory")
 SPLITS = ("train", "validation", "test", "retention")
 ENDINGS = {"figure": ("pdf", "png", "csv"), "table": ("md", "csv")}
 KEYS = {"kind", "reads", "claim", "caption", "notebooks", "minutes"}
