@@ -1,6 +1,7 @@
 """Diagnostics against closed forms and planted cases."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from oneshot.diagnostics.curvature import by_way, expansion, way_of
 from oneshot.diagnostics.forced import change_by, forced_logprobs, of_rollouts
 from oneshot.diagnostics.linearity import coordinates, r_squared, random_walks, summarise
 from oneshot.diagnostics.signs import decompose
-from oneshot.diagnostics.turning import angles_between, halves_of, stops, turned
+from oneshot.diagnostics.turning import angles_between, halves_of, in_parts, stops, turned
 from oneshot.gradients.block_sums import Gradient
 from oneshot.gradients.clusters import Part
 from oneshot.gradients.one_pass import accumulate_gradient
@@ -205,6 +206,17 @@ def test_a_gradient_in_halves_is_the_gradient(policy, rollouts):
     g = accumulate_gradient(policy, weigh(rollouts), temperature=0.9).mean()
     for name, values in g.items():
         assert torch.allclose((one[name] + other[name]) / 2, values, atol=1e-6), name
+
+
+def test_parts_share_no_problem_and_leave_none_out(rollouts):
+    many = pd.concat([rollouts.assign(problem_id=rollouts.problem_id + 100 * copy) for copy in range(4)])
+    parts = in_parts(many)
+    problems = [set(part.problem_id) for part in parts]
+    assert sum(map(len, parts)) == len(many)
+    assert not any(one & other for one, other in combinations(problems, 2))
+    assert min(map(len, problems)) >= 2
+    with pytest.raises(ValueError, match="at least 6 problems"):
+        in_parts(rollouts[rollouts.problem_id == rollouts.problem_id.iloc[0]])
 
 
 def test_nothing_turns_where_nothing_has_moved(policy, rollouts):

@@ -8,8 +8,11 @@ r"""Why does a path turn away from the first gradient? The gradient where the pa
 What turns already from g to the re-weighted gradient is curvature: the same rollouts, seen from elsewhere. What turns
 from there on to the fresh one is feedback: answers that the base gives hardly ever, or never. The truncated gradient
 is no estimate of either. Where ratios are cut off, its weights no longer cancel, so that it goes on pulling towards the
-right answers of the batch. Every gradient is noisy; how well its halves agree says how much. Halves are of different
-problems, while the gradients that are compared are of the same ones: a cosine corrected by them errs upwards.
+right answers of the batch.
+
+Every gradient is noisy, and how well its halves, which are of different problems, agree says how much. A cosine is
+corrected for that only if its two gradients are of different problems, too. So the problems are dealt into three parts:
+one for the first gradient, one for those of the base's rollouts elsewhere, and one for fresh rollouts.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,6 +38,14 @@ REST = {
     "re-weighted": get_correction("self_normalised", UNBOUNDED),
 }
 """Ways to take the gradient of rollouts that another policy drew."""
+
+
+def in_parts(rollouts: pd.DataFrame, count: int = 3) -> list[pd.DataFrame]:
+    """Rollouts dealt out by problem. Every part has halves, so that there must be twice as many problems as parts."""
+    places, problems = pd.factorize(rollouts.problem_id)
+    if len(problems) < 2 * count:
+        raise ValueError(f"{count} parts with two halves each need at least {2 * count} problems, not {len(problems)}")
+    return [rollouts[places % count == part] for part in range(count)]
 
 
 def halves_of(
