@@ -88,6 +88,18 @@ def test_an_arm_starts_from_the_base_as_if_it_had_measured_it(policy, engine, pr
         assert (project / f"one/{table}.csv").read_text() == (project / f"other/{table}.csv").read_text()
 
 
+def test_rollouts_drawn_already_are_measured_and_a_point_is_recorded_once(policy, engine, problems):
+    exams = examinations({"validation": problems[:5], "test": problems[5:]}, "run", Sampling(0.9, 6), **TWICE)
+    recorder = Recorder(engine, policy, exams, Ledger(1))
+    recorder.look(3, ("validation",), drawn=exams["validation"].draw_both(engine))
+    early = recorder.tables.frame("points")
+    recorder.look(3, ("validation",), chosen=True)
+    found = recorder.tables.frame("points")
+    assert found.drop(columns="chosen").equals(early.drop(columns="chosen"))
+    assert (early.chosen.tolist(), found.chosen.tolist()) == ([False], [True])
+    assert len(recorder.tables.timings) == 1
+
+
 def test_seconds_of_several_stages_add_up(project):
     for name, seconds in {"sample": [1.0, 2.0], "gradient": [4.0]}.items():
         write_csv(pd.DataFrame({"seconds": seconds}), project / f"{name}.csv")

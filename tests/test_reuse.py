@@ -123,12 +123,14 @@ def test_the_best_length_is_kept_and_every_gradient_charged(policy, rollouts, pr
 
     def validate():
         seen.append(fingerprint(policy.model))
-        return pd.DataFrame({"reward": [next(said)]})
+        drawn = pd.DataFrame({"reward": [next(said)]})
+        return drawn, drawn
 
     monkeypatch.setattr(lab, "validate", validate)
     *steps, last = list(reuse.run(lab, SETTINGS))
     assert len(steps) == 3 * 3
     assert [step.point for step in steps if "accuracy" in step.record] == [1, 2, 4, 9]
+    assert [step.point for step in steps if step.drawn] == [1, 2, 4, 9]
     assert (last.point, last.measured, last.chosen) == (2, True, True)
     assert fingerprint(policy.model) == seen[1] != seen[3]
     assert lab.ledger.gradient_steps == 9

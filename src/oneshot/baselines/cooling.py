@@ -24,7 +24,7 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     found = {}
     for temperature in lab.track(settings.temperatures):
         with lab.ledger.clock():
-            found[temperature] = summarise_rollouts(lab.validate(temperature))
+            found[temperature] = summarise_rollouts(lab.validate(temperature)[0])
     best = max(found, key=lambda temperature: (found[temperature]["accuracy"], temperature))
     for temperature, record in found.items():
         chosen = temperature == best

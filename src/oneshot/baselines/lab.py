@@ -36,6 +36,8 @@ class Step:
     """Whether tables show the arm at this point: decided by the config or on validation problems."""
     temperature: float | None = None
     """At which to measure the policy; None: that of the run."""
+    drawn: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """Validation rollouts of the policy after this step, sampled and greedy, if the method has drawn them."""
 
 
 @dataclass
@@ -77,11 +79,11 @@ class Lab:
         self.ledger.sampling_phase(rollouts, differentiated)
         return rollouts
 
-    def validate(self, temperature: float | None = None) -> pd.DataFrame:
-        """A search round: draw rollouts on the validation problems, to choose by."""
-        rollouts = self.validation.at(temperature).draw(self.engine)
-        self.ledger.search_round(rollouts)
-        return rollouts
+    def validate(self, temperature: float | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """A search round: draw rollouts on the validation problems, sampled, to choose by, and greedy, to report."""
+        sampled, greedy = self.validation.at(temperature).draw_both(self.engine)
+        self.ledger.search_round(sampled)
+        return sampled, greedy
 
     def climb(
         self,

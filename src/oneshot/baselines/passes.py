@@ -59,13 +59,15 @@ def search_length(
     looks = {max(1, round(share * len(steps))) for share in looks}
     found, best, kept = {}, 0, {}
     for number, rows in enumerate(lab.track(steps), start=1):
+        drawn = None
         with lab.ledger.clock():
             record = climb(rows)
             if number in looks:
-                record["accuracy"] = found[number] = lab.validate().reward.mean()
+                drawn = lab.validate()
+                record["accuracy"] = found[number] = drawn[0].reward.mean()
         if number in looks and found[number] > found.get(best, -1):
             best = number
             kept = {name: weight.detach().clone() for name, weight in lab.policy.model.named_parameters()}
-        yield Step(number, record)
+        yield Step(number, record, drawn=drawn)
     lab.policy.model.load_state_dict(kept, strict=False)
     yield Step(best, {}, measured=True, chosen=True)

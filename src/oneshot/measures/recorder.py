@@ -29,12 +29,21 @@ class Recorder:
         *,
         chosen: bool = False,
         temperature: float | None = None,
+        drawn: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     ) -> None:
-        """Measure the current policy on these splits, and record the cost so far."""
+        """Measure the current policy on these splits, and record the cost so far.
+
+        `drawn` are its rollouts, sampled and greedy, on the one split that is asked for, if they are drawn already.
+        A point that has been measured before is recorded anew.
+        """
+        for table in ("points", "timings"):
+            rows = getattr(self.tables, table)
+            rows[:] = [row for row in rows if row["point"] != point]
         exams = {split: exam.at(temperature) for split, exam in self.examinations.items()}
         for split in splits:
             retention = exams.get("retention") if split == "test" else None
-            self.add(point, split, measure(exams[split], self.engine, self.base, retention=retention), chosen)
+            found = measure(exams[split], self.engine, self.base, drawn=drawn, retention=retention)
+            self.add(point, split, found, chosen)
         self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
 
     def start(self, points: pd.DataFrame, by_problem: pd.DataFrame) -> None:
