@@ -37,7 +37,9 @@ def draw(data: pd.DataFrame) -> Figure:
             panel.set_xlabel("gradient steps")
             panel.set_title(": ".join(filter(None, (setting, style.DECODING_TITLES[decoding]))), loc="left", fontsize=8)
         row[0].set_ylabel("test accuracy")
-    handles = [axes[0][0].plot([], [], "D", color=shade, label=phases)[0] for phases, shade in SHADES.items()]
+    told = set(data.sampling_phases[data.arm != BASE].map(_phases))
+    shown = {phases: shade for phases, shade in SHADES.items() if phases in told}
+    handles = [axes[0][0].plot([], [], "D", color=shade, label=phases)[0] for phases, shade in shown.items()]
     axes[0][0].legend(handles=handles, title="sampling phases", frameon=False, fontsize=7, title_fontsize=7)
     return figure
 
