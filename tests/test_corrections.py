@@ -8,6 +8,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from oneshot.gradients import corrections
 from oneshot.gradients.corrections import CORRECTIONS, get_correction
+from oneshot.gradients.objectives import DPO_BETA, Batch, rollout_weights, token_weights
 from oneshot.gradients.ratios import Reused
 
 KNOBS = {
@@ -22,6 +23,7 @@ KNOBS = {
     "self_normalised": math.inf,
     "group_target": 1.0,
     "regression": 0.5,
+    "dpo": 0.1,
 }
 
 
@@ -68,6 +70,21 @@ def test_a_token_at_a_time_by_hand(name):
     expected = by_hand(name, reused, KNOBS[name])
     assert CORRECTIONS[name](reused, KNOBS[name]).tolist() == pytest.approx(expected, rel=1e-5)
     assert name == "none" or expected != pytest.approx(reused.weights_C.tolist(), rel=1e-2)
+
+
+def test_dpo_is_the_derivative_of_its_loss_wherever_the_policy_has_moved():
+    """The weights at θ0 times the correction, against the objective differentiated at the moved log-probs."""
+    generator = torch.Generator().manual_seed(0)
+    rewards_PG = torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]])
+    lengths_R = torch.randint(1, 4, (12,), generator=generator)
+    batch = Batch(rewards_PG, lengths_R, 3)
+    old_C, change_C = (torch.randn(int(lengths_R.sum()), generator=generator) for _ in range(2))
+    expected_C = token_weights("dpo", old_C + change_C, old_C, batch)
+    start_C = batch.spread(rollout_weights("dpo", batch))
+    reused = Reused(start_C, change_C, batch.rows_C, torch.arange(3).repeat_interleave(4))
+    found_C = CORRECTIONS["dpo"](reused, DPO_BETA)
+    assert torch.allclose(found_C, expected_C, atol=1e-6)
+    assert not torch.allclose(found_C, start_C, rtol=1e-2)
 
 
 def value_of(name, reused, change_C):

@@ -140,11 +140,11 @@ def test_fisher_diagonal_predicts_the_kl_along_a_coordinate(policy, engine, prob
 def test_every_direction_by_name():
     g = {"layers.0.w": random_matrix(4, 4)}
     ones = {"layers.0.w": torch.ones(4, 4)}
-    ingredients = Ingredients(g, ones, lambda: ones, lambda: ones, lambda: g)
+    ingredients = Ingredients(g, ones, lambda: ones, lambda: ones, lambda: g, lambda: g)
     for name in DIRECTIONS.keys() - {"random"}:
         assert inner(take_direction(name, ingredients), g) > 0
     noise = take_direction("random", ingredients)
-    assert noise["layers.0.w"].equal(take_direction("random", Ingredients(ones, ones, None, None, None))["layers.0.w"])
+    assert noise["layers.0.w"].equal(take_direction("random", Ingredients(ones, ones, *[None] * 4))["layers.0.w"])
     assert abs(noise["layers.0.w"].std().item() - 1) < 0.5
     with pytest.raises(ValueError, match="unknown direction 'adam': expected one of gradient, sign"):
         take_direction("adam", ingredients)

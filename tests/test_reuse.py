@@ -13,9 +13,9 @@ from torch.optim import SGD
 from oneshot.baselines import reuse
 from oneshot.baselines.passes import climb, minibatches
 from oneshot.gradients.corrections import get_correction
+from oneshot.gradients.false_rewards import FALSE_REWARDS, shuffled
 from oneshot.gradients.one_pass import Blocks, backward_weighted_logprobs, streamed
 from oneshot.gradients.ratios import effective_sample_size, sequence_log_ratios
-from oneshot.gradients.rewards import shuffled
 from oneshot.gradients.weights import weigh
 from oneshot.policies.models import fingerprint
 from oneshot.steps.line_search import moved
@@ -155,6 +155,16 @@ def test_shuffling_keeps_each_group_s_rewards_and_credits_together(rollouts):
     assert (dealt.credit == dealt.reward * 0.5).all()
     assert not (dealt.reward == graded.reward).all()
     assert dealt.tokens.equals(graded.tokens)
+
+
+def test_false_rewards_know_nothing_of_right_and_wrong(rollouts):
+    table = rollouts.assign(status=np.where(np.arange(len(rollouts)) % 3, "wrong", "unparsable"))
+    coins = FALSE_REWARDS["random"](pd.concat([table] * 50), seed=0)
+    assert coins.reward.mean() == pytest.approx(0.5, abs=0.03)
+    assert abs(np.corrcoef(coins.reward, pd.concat([rollouts] * 50).reward)[0, 1]) < 0.1
+    formed = FALSE_REWARDS["well_formed"](table, seed=0)
+    assert formed.reward.tolist() == [float(place % 3 > 0) for place in range(len(rollouts))]
+    assert (formed.credit == formed.reward).all()
 
 
 @pytest.mark.parametrize(("most", "count"), [(50, 12), (5, 4), (1, 1)])

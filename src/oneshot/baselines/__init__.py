@@ -10,10 +10,15 @@ from types import ModuleType
 
 METHODS = {
     "cooling": "oneshot.baselines.cooling",
+    "evolution": "oneshot.baselines.evolution",
+    "extrapolation": "oneshot.baselines.extrapolation",
     "few_phases": "oneshot.baselines.few_phases",
     "gold": "oneshot.baselines.gold",
+    "rank_one": "oneshot.baselines.rank_one",
     "reuse": "oneshot.baselines.reuse",
+    "slow_fast": "oneshot.baselines.slow_fast",
     "small_steps": "oneshot.baselines.small_steps",
+    "thickets": "oneshot.baselines.thickets",
 }
 """Method -> its module."""
 

@@ -4,8 +4,8 @@ A method trains `lab.policy` in place. It sees only training and validation prob
 the lab, which charges it.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import pandas as pd
@@ -17,9 +17,10 @@ from oneshot.gradients.ratios import Correction
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy
-from oneshot.sampling import Draw, Sampling, draw_rollouts
+from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts
 from oneshot.steps.master_weights import MasterWeights
 from oneshot.tasks.task import Problem
+from oneshot.vectors import Vector
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Step:
     """Whether tables show the arm at this point: decided by the config or on validation problems."""
     temperature: float | None = None
     """At which to measure the policy; None: that of the run."""
+    voters: Sequence[Callable[[], Vector]] = ()
+    """An ensemble whose greedy answers are put to the vote, the best first: functions that give its moves from θ0."""
     drawn: tuple[pd.DataFrame, pd.DataFrame] | None = None
     """Validation rollouts of the policy after this step, sampled and greedy, if the method has drawn them."""
 
@@ -79,11 +82,23 @@ class Lab:
         self.ledger.sampling_phase(rollouts, differentiated)
         return rollouts
 
-    def validate(self, temperature: float | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """A search round: draw rollouts on the validation problems, sampled, to choose by, and greedy, to report."""
-        sampled, greedy = self.validation.at(temperature).draw_both(self.engine)
+    def validate(
+        self, temperature: float | None = None, part: tuple[int, int | None] = (0, None)
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """A search round: draw rollouts on the validation problems, sampled, to choose by, and greedy, to report.
+
+        `part` is the range of the problems that are asked.
+        """
+        sampled, greedy = self.validation.at(temperature).part(*part).draw_both(self.engine)
         self.ledger.search_round(sampled)
         return sampled, greedy
+
+    def answer(self, problems: list[Problem], rounds: int = 1) -> pd.DataFrame:
+        """Greedy answers of the policy as it is, to choose by, charged."""
+        greedy = replace(self.sampling, temperature=GREEDY, group_size=1)
+        rollouts = draw_rollouts(self.engine, problems, Draw(self.run, "answers"), greedy)
+        self.ledger.search_round(rollouts, rounds)
+        return rollouts
 
     def climb(
         self,

@@ -48,12 +48,16 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     for step in lab.track(range(1, last + 1)):
         if settings.decay:
             masters.set_rate(settings.learning_rate * (1 - (step - 1) / last))
-        with lab.ledger.clock():
-            rollouts = lab.draw(next_problems(lab.train, step, settings.prompts_per_step), step)
-            weighted = weigh(rollouts, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
-            largest, mean = lab.climb(masters, weighted)
-        record = {"sampler_gap_max_nats": largest, "sampler_gap_mean_nats": mean, **summarise_rollouts(rollouts)}
+        record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)
         yield Step(step, record, measured=step in {*settings.checkpoints, *reported}, chosen=step in reported)
+
+
+def climb_on_fresh(lab: Lab, masters: MasterWeights, step: int, prompts: int, objective: str) -> dict[str, float]:
+    """One step on rollouts of the policy as it is; returns what they were like."""
+    with lab.ledger.clock():
+        rollouts = lab.draw(next_problems(lab.train, step, prompts), step)
+        largest, mean = lab.climb(masters, weigh(rollouts, objective, lab.rewards, lab.sampling.max_new_tokens))
+    return {"sampler_gap_max_nats": largest, "sampler_gap_mean_nats": mean, **summarise_rollouts(rollouts)}
 
 
 def num_steps(settings: Settings, group_size: int, budget: int) -> int:

@@ -15,9 +15,10 @@ r"""Corrections: what the weight of a token becomes when the policy has moved aw
 | self_normalised | G W_i (A_i - Σ_group W A) | largest ρ | the value V = Σ W r, differentiated |
 | group_target | G (q_i - W_i), q ∝ exp(A/η) in the group | η | TPO 2604.06159, in ratios, with an anchor |
 | regression | A_i - β log ρ_i | β | A*-PO, OAPL 2602.19362: squared loss |
+| dpo | 2 A_i · mean of σ(-β log ρ_right/ρ_wrong) over the pairs i is in | β | DPO, all pairs; A of objective `dpo` |
 
 A token is harmful if its ratio has moved the way its advantage pushes; m2po takes its mean over a chunk of the pass.
-self_normalised and group_target need whole groups.
+self_normalised, group_target and dpo need whole groups.
 """
 
 from collections.abc import Callable
@@ -101,6 +102,15 @@ def regression(reused: Reused, beta: float) -> Tensor:
     return (reused.advantages_R - beta * reused.log_ratios_R)[reused.rows_C]
 
 
+def dpo(reused: Reused, beta: float) -> Tensor:
+    signs_R, logs_R = reused.advantages_R.sign(), reused.log_ratios_R
+    reused.group_sums(signs_R)  # raises ValueError if groups are cut
+    pairs_RR = (reused.groups_R[:, None] == reused.groups_R) & (signs_R[:, None] * signs_R < 0)
+    doubts_RR = (-beta * signs_R[:, None] * (logs_R[:, None] - logs_R)).sigmoid() * pairs_RR
+    means_R = doubts_RR.sum(dim=1) / pairs_RR.sum(dim=1).clamp(min=1)
+    return (2 * reused.advantages_R * means_R)[reused.rows_C]
+
+
 CORRECTIONS: dict[str, Callable[[Reused, float], Tensor]] = {
     function.__name__: function
     for function in (
@@ -115,6 +125,7 @@ CORRECTIONS: dict[str, Callable[[Reused, float], Tensor]] = {
         self_normalised,
         group_target,
         regression,
+        dpo,
     )
 }
 """Corrections by name: (tokens, knob) -> their weights [C]."""

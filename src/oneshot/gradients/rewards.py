@@ -3,7 +3,6 @@ r"""Reward functions: what advantages are computed from. Verdicts are binary; so
 Shapes: P prompts, G rollouts each.
 """
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -49,15 +48,6 @@ def shaped_rewards(rollouts: pd.DataFrame, name: str = "binary") -> Float[Tensor
         for column in ("reward", "credit")
     )
     return REWARDS[name](rewards_PG, credit_PG)
-
-
-def shuffled(rollouts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The rollouts with the rewards of each group dealt out anew: as many are right, but others. A control."""
-    rng = np.random.default_rng(seed)
-    num_problems = rollouts.problem_id.nunique()
-    rows_PG = rng.permuted(np.arange(len(rollouts)).reshape(num_problems, -1), axis=1)
-    dealt = {column: rollouts[column].to_numpy()[rows_PG.ravel()] for column in ("reward", "credit")}
-    return rollouts.assign(**dealt)
 
 
 class NothingToLearn(ValueError):

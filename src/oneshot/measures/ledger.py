@@ -59,9 +59,9 @@ class Ledger:
         """Charge forward passes over rollouts that have been charged before."""
         self.flops += float(passes * DRAWING * self.parameters * _all_tokens(rollouts))
 
-    def search_round(self, rollouts: pd.DataFrame) -> None:
-        """Charge rollouts drawn to choose between policies."""
-        self.search_rounds += 1
+    def search_round(self, rollouts: pd.DataFrame, rounds: int = 1) -> None:
+        """Charge rollouts drawn to choose between policies; those drawn side by side are one round."""
+        self.search_rounds += rounds
         self._charge(rollouts, DRAWING)
 
     @contextmanager

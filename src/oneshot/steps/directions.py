@@ -9,6 +9,7 @@ From the gradient g at weights W, with Q = E[ĝ²] over micro-batches and F the 
     orthogonal      √max(1, m/n) U Vᵀ of g = U S Vᵀ       Muon (Jordan et al. 2024), m × n
     natural         g / (F + λ mean F)                    diagonal natural gradient, λ = 1
     several_sizes   Σ a_c g_c over clusters of the batch  natural gradient within their span (`several_sizes`)
+    probe           ∇ of hidden states along right - wrong  no policy gradient at all (`oneshot.gradients.probe`)
     random          normal noise                          a control: the same whatever g is
 
 None has a scale of its own: a step is measured by the KL it is predicted to cause (`oneshot.steps.line_search`).
@@ -51,6 +52,8 @@ class Ingredients:
     """Diagonal of the Fisher information per sequence."""
     several_sizes: Callable[[], Vector]
     """The parts of the gradient, each with a step size of its own."""
+    probe: Callable[[], Vector]
+    """The gradient that moves hidden states towards those of right answers."""
 
 
 def take_direction(name: str, ingredients: Ingredients) -> Vector:
@@ -99,6 +102,7 @@ DIRECTIONS: dict[str, Callable[[Ingredients], Vector]] = {
     "orthogonal": lambda of: orthogonal(of.gradient),
     "natural": lambda of: natural(of.gradient, of.fisher()),
     "several_sizes": lambda of: of.several_sizes(),
+    "probe": lambda of: of.probe(),
     "random": lambda of: random(of.gradient),
 }
 

@@ -27,8 +27,8 @@ class Settings:
     """Rollouts of the batches whose second moment the direction `rms` divides by."""
     rollouts: int = 0
     """Of the batch, only so many, whole groups from its beginning; 0: all of it."""
-    shuffled: bool = False
-    """Whether each group's rewards are dealt out anew: a control."""
+    false_rewards: str = ""
+    """One of `oneshot.gradients.false_rewards.FALSE_REWARDS`, a control; empty: the verifier's."""
     clusters: str = ""
     """One of `oneshot.gradients.clusters.CLUSTERS`, for the direction `several_sizes`."""
 
@@ -48,14 +48,19 @@ def moved(model: Module, direction: Vector, step: float) -> Iterator[None]:
         raise ValueError(f"direction and model differ in the parameters {sorted(set(direction) ^ set(parameters))[:3]}")
     base = {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
     try:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_((parameter.float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
+        move(model, direction, step)
         yield
     finally:
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(base[name])
+
+
+@torch.no_grad()
+def move(model: Module, direction: Vector, step: float = 1.0) -> None:
+    """Move the model by step·d for good, in FP32 and then rounded to its own precision."""
+    for name, parameter in model.named_parameters():
+        parameter.copy_((parameter.float() + step * direction[name].to(parameter.device)).to(parameter.dtype))
 
 
 def effective_move(model: Module, direction: Vector, step: float) -> dict[str, float]:

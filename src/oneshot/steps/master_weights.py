@@ -42,6 +42,17 @@ class MasterWeights:
         """Zeros to add gradients to: FP32, on the masters' device."""
         return {name: torch.zeros_like(master, requires_grad=False) for name, master in self.masters.items()}
 
+    def copy(self) -> Vector:
+        """Where the masters are."""
+        return {name: master.detach().clone() for name, master in self.masters.items()}
+
+    @torch.no_grad()
+    def put(self, values: Vector) -> None:
+        """Put masters and weights there; the optimiser's moments stay as they are."""
+        for name, master in self.masters.items():
+            master.copy_(values[name])
+        self._round()
+
     def set_rate(self, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -53,6 +64,9 @@ class MasterWeights:
             master.grad = gradient[name]
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self._round()
+
+    def _round(self) -> None:
         for name, weight in self.weights.items():
             if weight is not self.masters[name]:
                 weight.copy_(self.masters[name])

@@ -100,6 +100,11 @@ class Programs(TaughtTask):
         return float("//" in problem.answer or "%" in problem.answer)
 
     @classmethod
+    def answer_in(cls, completion: str) -> str:
+        """The program without its comments."""
+        return "\n".join(line for line in completion.split("\n") if not line.startswith("#"))
+
+    @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         return cls.verify_many([(problem, completion)])[0]
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from oneshot.tasks.benchmarks import BadRow, load_benchmark
 from oneshot.tasks.task import Problem, Task
 from oneshot.verifiers import Verdict
+from oneshot.verifiers.boxed import final_answers
 from oneshot.verifiers.math import Gold, MathVerifier
 
 GOLD_OF_GSM8K = "####"
@@ -65,6 +66,10 @@ class PublishedTask(Task):
         if not self.problems:
             raise ValueError(f"tasks.{self.name}: none of its {self.left_out} rows has a gold answer that can be read")
         return rng.choice(self.problems)
+
+    @classmethod
+    def answer_in(cls, completion: str) -> str:
+        return " and ".join(final_answers(completion))
 
     @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:

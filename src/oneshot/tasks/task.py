@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from oneshot.verifiers import Verdict
+from oneshot.verifiers.final_answer import MARK
 
 NUM_BUCKETS = 100
 """Hashes of canonical forms are folded into this many buckets; a split is a range of them."""
@@ -86,6 +87,11 @@ class Task(ABC):
     @abstractmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         """The binary verdict, with partial credit where the task has any."""
+
+    @classmethod
+    def answer_in(cls, completion: str) -> str:
+        """The answer that a completion gives, to compare it with those of others; empty if it gives none."""
+        return completion.rpartition(MARK)[2].strip()
 
     @classmethod
     def gold(cls, problem: Problem) -> str:

@@ -47,6 +47,10 @@ class WorkedSum(Task):
         return f" {first} + {second} = {first + second}. {first + second} + {third} = {problem.answer}"
 
     @classmethod
+    def answer_in(cls, completion: str) -> str:
+        return completion.rpartition("=")[2].strip().rstrip(".")
+
+    @classmethod
     def verify(cls, problem: Problem, completion: str) -> Verdict:
         return verify_worked_answer(completion, problem.answer)
 

@@ -1,0 +1,62 @@
+r"""RL-Extra (m, n): m steps of GRPO, a jump as if they had been m + n, and again.
+
+    for every cycle:   θ_s → θ_{s+m}   m small steps with a fresh optimiser
+                       θ ← θ_s + (m + n)/m · (θ_{s+m} - θ_s)      norms stay as in θ_{s+m}
+
+Wang et al. 2026 (2601.04537), periodic re-grounding. A cycle starts from where the one before has jumped to, not from
+θ0. With one cycle this is plain extrapolation of weights. The factor is not searched and the jump not tested; the jump
+is computed in FP32 and then rounded to the policy's precision.
+
+Departures: those of `small_steps`; norms are known by their names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from oneshot.baselines.lab import Lab, Step
+from oneshot.baselines.small_steps import climb_on_fresh
+from oneshot.steps.master_weights import MasterWeights, adamw
+from oneshot.vectors import Vector
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A step draws prompts_per_step × G rollouts."""
+
+    learning_rate: float
+    prompts_per_step: int
+    steps: int
+    """m, of a cycle."""
+    jump: int
+    """n."""
+    cycles: int = 0
+    """0: as many as the lab's budget pays for, at least one."""
+    objective: str = "policy_gradient"
+
+
+def run(lab: Lab, settings: Settings) -> Iterator[Step]:
+    """Train the lab's policy. Steps count GRPO's alone; the last step of a cycle ends with its jump."""
+    make = partial(adamw, learning_rate=settings.learning_rate)
+    last = num_cycles(settings, lab.sampling.group_size, lab.budget) * settings.steps
+    for step in lab.track(range(1, last + 1)):
+        if step % settings.steps == 1 or settings.steps == 1:
+            masters = MasterWeights(lab.policy.model, make)
+            start = masters.copy()
+        record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)
+        if step % settings.steps == 0:
+            masters.put(extended(start, masters.copy(), 1 + settings.jump / settings.steps))
+        yield Step(step, record, measured=step == last, chosen=step == last)
+
+
+def num_cycles(settings: Settings, group_size: int, budget: int) -> int:
+    """The number of cycles whose rollouts come nearest to the budget, unless it is set."""
+    return settings.cycles or max(1, round(budget / (settings.steps * settings.prompts_per_step * group_size)))
+
+
+def extended(start: Vector, end: Vector, factor: float) -> Vector:
+    """start + factor · (end - start); norms as they are at the end."""
+    return {
+        name: values if "norm" in name else values + (factor - 1) * (values - start[name])
+        for name, values in end.items()
+    }
