@@ -2,6 +2,7 @@
 #
 #   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─┬─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
 #   00 policy ───┘     (gate)      │   (shards)     (shards)   └─ 03 slope, 04 batch, curvature ─┤
+#                                  ├─ 01 tries ─────────────────────────────────────────────────┤
 #                                  ├─ 01 base ─┬─ (03 line search)                              │
 #                                  │           └─ 05 baseline, any other arm ─┬─────────────────┤
 #                                  │                            with its path └─ 04 trajectory, turning
@@ -313,6 +314,21 @@ use rule notebook as base with:
     params:
         code=code("01_base"),
         settings=settings("01_base"),
+
+
+use rule notebook as tries with:
+    input:
+        ancient("notebooks/01_tries.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        test_path=PROBLEMS + "/test.jsonl",
+        acceptance_path=BASE + "/acceptance.csv",
+    output:
+        tries=RUN + "/tries.csv",
+    log:
+        RUN + "/notebooks/01_tries.ipynb",
+    params:
+        code=code("01_tries"),
+        settings=settings("01_tries"),
 
 
 use rule notebook as sample with:

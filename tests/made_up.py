@@ -56,6 +56,9 @@ def one_shot(index):
         {"point": 2, "chosen": True, "seconds": 12.0},
     ]
     tables.quantity("noise_scale", 8.0 + index, "rollouts")
+    for k in (1, 2, 4):
+        tables.quantity(f"pass_at_{k}", ONE_SHOT[index] + 0.05 * k, "accuracy")
+        tables.quantity(f"majority_at_{k}", ONE_SHOT[index], "accuracy")
     return tables
 
 
@@ -90,7 +93,11 @@ def write_all(folder, policies=(1, 2, 3)):
         bands = {"quantity": "sampled", "value": BASE[index], "lowest": 0.2, "highest": 0.6, "parameters": 10}
         tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
+        often = [
+            {"quantity": f"{kind}_at_{k}", "value": BASE[index]} for kind in ("pass", "majority") for k in (1, 2, 4)
+        ]
         rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows |= {"tries": [{**setting, "run": 0, "arm": "base", **one} for one in often]}
         rows |= {"turning": list(turns(setting)), "extrapolation": list(beyond(setting))}
         rows |= {"curvature": list(line(setting)), "ways": list(ways(setting))}
         rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}

@@ -100,6 +100,19 @@ def test_rollouts_drawn_already_are_measured_and_a_point_is_recorded_once(policy
     assert len(recorder.tables.timings) == 1
 
 
+def test_many_tries_are_counted_and_voted_on(policy, engine, problems):
+    exams = examinations({"test": problems}, "run", Sampling(0.9, 6), **TWICE, tries=8, tried_problems=5)
+    assert exams["tries"].num_rollouts == 5 * 8
+    recorder = Recorder(engine, policy, exams, Ledger(1))
+    recorder.try_often()
+    found = recorder.tables.frame("quantities").set_index("quantity").value
+    assert list(found.index) == [f"pass_at_{k}" for k in (1, 2, 4)] + [f"majority_at_{k}" for k in (1, 2, 4, 8)]
+    drawn = exams["tries"].draw(engine)
+    assert found["pass_at_1"] == pytest.approx(drawn.reward.mean())
+    assert found["majority_at_1"] == drawn[drawn.sample_id == 0].reward.mean()
+    assert recorder.ledger.rollouts == 0
+
+
 def test_seconds_of_several_stages_add_up(project):
     for name, seconds in {"sample": [1.0, 2.0], "gradient": [4.0]}.items():
         write_csv(pd.DataFrame({"seconds": seconds}), project / f"{name}.csv")

@@ -23,13 +23,14 @@ from oneshot.figures import (
     expectations,
     landscape,
     linearity,
+    pass_at_k,
     signs,
     style,
     turning,
 )
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables
-from oneshot.files import write_csv
+from oneshot.files import BadFile, write_csv
 
 ROOT = Path(__file__).parent.parent
 CATALOGUE = yaml.safe_load((ROOT / "config/figures.yaml").read_text())
@@ -221,3 +222,24 @@ def test_drawing_loads_no_model():
     modules = ", ".join(f"oneshot.figures.{name}" for name in (*CATALOGUE, "summary"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pass_at_k_draws_every_k_of_every_kind(tmp_path):
+    paths = [path for path in write_all(tmp_path) if path.stem in ("quantities", "tries")]
+    data = pass_at_k.frame(Tables(paths))
+    assert len(data) == 2 * 3 * 2 * 3
+    left, right = pass_at_k.draw(data).axes
+    (line, base), (voted, _) = left.lines, right.lines
+    assert base.get_ydata() == pytest.approx([np.mean(BASE)] * 3)
+    assert line.get_xdata().tolist() == [1, 2, 4]
+    assert line.get_ydata() == pytest.approx([np.mean(ONE_SHOT) + 0.05 * k for k in (1, 2, 4)])
+    assert voted.get_ydata() == pytest.approx([np.mean(ONE_SHOT)] * 3)
+
+
+def test_pass_at_k_without_tries_says_what_to_set(tmp_path):
+    tables = ArmTables()
+    tables.quantity("parameters", 10, "parameters")
+    tables.write(identity(1, "grpo"), {name: tmp_path / f"{name}.csv" for name in TABLES})
+    tables.frame("quantities").assign(**identity(1, "base")).to_csv(tmp_path / "tries.csv", index=False)
+    with pytest.raises(BadFile, match=r"evaluation\.tries"):
+        pass_at_k.frame(Tables([tmp_path / "quantities.csv", tmp_path / "tries.csv"]))

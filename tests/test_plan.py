@@ -20,6 +20,7 @@ JOBS = {
     "expectations": ("00_expectations", SETTING),
     "acceptance": ("00_acceptance", {**SETTING, "policy": "1"}),
     "base": ("01_base", RUN),
+    "tries": ("01_tries", RUN),
     "sample": ("01_sample", {**RUN, "shard": "0"}),
     "gradient": ("02_gradient", {**RUN, "shard": "0"}),
     "direction": ("03_direction", {**RUN, "arm": "one_shot"}),
@@ -33,7 +34,7 @@ JOBS = {
     "summary": ("10_summary", {}),
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
-DRAWS = {"acceptance", "base", "sample", "line_search", "slope", "baseline", "turning", "curvature", "tuning"}
+DRAWS = {"acceptance", "base", "tries", "sample", "line_search", "slope", "baseline", "turning", "curvature", "tuning"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -43,10 +44,10 @@ TOLD = {
     "splits": {"problems"},
     "acceptance": {"acceptance"},
     "expectations": {"expectations"},
-    "sampling": {"acceptance", "base", "sample", "baseline", "turning", "tuning"},
+    "sampling": {"acceptance", "base", "tries", "sample", "baseline", "turning", "tuning"},
     "engine": DRAWS,
     "rewards": {"gradient", "direction", "baseline", "tuning"},
-    "evaluation": {"base", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
+    "evaluation": {"base", "tries", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
     "batch.prompts": {"sample", "gradient", "direction", "baseline"},
     "batch": {"sample", "gradient", "direction", "baseline"},
     "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "curvature", "baseline"},

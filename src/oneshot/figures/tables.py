@@ -26,6 +26,7 @@ MADE_BY = {
     "signs": "04_batch",
     "slope": "03_slope",
     "theory": "00_theory",
+    "tries": "01_tries",
     "extrapolation": "04_turning",
     "tuning": "05_tuning",
     "turning": "04_turning",

@@ -20,6 +20,8 @@ from oneshot.policies.models import Policy
 from oneshot.sampling import Draw, Sampling, draw_rollouts, summarise_rollouts
 from oneshot.tasks.task import Problem
 
+TRIES = "tries"
+"""The examination of many samples a problem."""
 LOGITS_AT_ONCE = 2**23
 """Logits that exist at one time, for each of two policies: 64 MiB in FP64."""
 
@@ -86,10 +88,21 @@ class Sitting:
 
 
 def examinations(
-    sets: dict[str, list[Problem]], run: str, sampling: Sampling, samples: int, retention_samples: int
+    sets: dict[str, list[Problem]],
+    run: str,
+    sampling: Sampling,
+    samples: int,
+    retention_samples: int,
+    tries: int = 0,
+    tried_problems: int = 0,
 ) -> dict[str, Examination]:
-    """Split -> the examination on its problems, with that many samples per problem."""
+    """Split -> the examination on its problems, with that many samples per problem.
+
+    With `tries` there is one more, `tries`: so many samples of each of the first `tried_problems` test problems.
+    """
     counts = {split: retention_samples if split == "retention" else samples for split in sets}
+    if tries and "test" in sets:
+        sets, counts = {**sets, TRIES: sets["test"][:tried_problems]}, {**counts, TRIES: tries}
     return {
         split: Examination(problems, run, split, replace(sampling, group_size=counts[split]))
         for split, problems in sets.items()

@@ -6,9 +6,13 @@ import pandas as pd
 
 from oneshot.arms import ArmTables
 from oneshot.engines.protocol import Engine
-from oneshot.measures.evaluate import Examination, Measurement, measure
+from oneshot.measures.evaluate import TRIES, Examination, Measurement, measure
 from oneshot.measures.ledger import Ledger
+from oneshot.measures.voting import majority
 from oneshot.policies.models import Policy
+from oneshot.statistics import pass_at_k
+
+MOST_VOTES = 64
 
 
 @dataclass
@@ -46,6 +50,22 @@ class Recorder:
             self.add(point, split, found, chosen)
         self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
 
+    def try_often(self, temperature: float | None = None) -> None:
+        """Record pass@k and the accuracy of votes of the current policy, from many tries at some test problems.
+
+        Nothing without an examination `tries`. k goes up to half of the tries: beyond, the estimate varies too much.
+        """
+        if TRIES not in self.examinations:
+            return
+        exam = self.examinations[TRIES].at(temperature)
+        drawn, tries = exam.draw(self.engine), exam.sampling.group_size
+        right = drawn.groupby("problem_id", sort=False).reward.sum().to_numpy().astype(int)
+        for k in _powers_of_two(tries // 2):
+            self.tables.quantity(f"pass_at_{k}", pass_at_k(right, tries, k).mean(), "accuracy")
+        for k in _powers_of_two(min(tries, MOST_VOTES)):
+            voted = majority(drawn[drawn.sample_id < k], exam.problems)
+            self.tables.quantity(f"majority_at_{k}", voted.mean(), "accuracy")
+
     def start(self, points: pd.DataFrame, by_problem: pd.DataFrame) -> None:
         """Record what the base came to, measured once for all arms of the run, as point 0."""
         self.tables.points.extend(points.to_dict("records"))
@@ -61,3 +81,8 @@ class Recorder:
             by_problem = measured.by_problem.copy()
             by_problem.insert(0, "point", point)
             self.tables.by_problem.append(by_problem)
+
+
+def _powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, … up to `most`."""
+    return [2**power for power in range(most.bit_length())]
