@@ -100,6 +100,14 @@ def test_rollouts_drawn_already_are_measured_and_a_point_is_recorded_once(policy
     assert len(recorder.tables.timings) == 1
 
 
+def test_an_arm_that_ends_at_the_base_has_it_twice(policy, engine, problems):
+    """At its start, and as what it chose."""
+    recorder = Recorder(engine, policy, examinations({"test": problems}, "run", Sampling(0.9, 6), **TWICE), Ledger(1))
+    recorder.look(0, ("test",))
+    recorder.look(0, ("test",), chosen=True)
+    assert recorder.tables.frame("points").chosen.tolist() == [False, True]
+
+
 def test_many_tries_are_counted_and_voted_on(policy, engine, problems):
     exams = examinations({"test": problems}, "run", Sampling(0.9, 6), **TWICE, tries=8, tried_problems=5)
     assert exams["tries"].num_rollouts == 5 * 8

@@ -38,11 +38,10 @@ class Recorder:
         """Measure the current policy on these splits, and record the cost so far.
 
         `drawn` are its rollouts, sampled and greedy, on the one split that is asked for, if they are drawn already.
-        A point that has been measured before is recorded anew.
+        A point that has been measured before is recorded anew, but for the base, which an arm may end at.
         """
-        for table in ("points", "timings"):
-            rows = getattr(self.tables, table)
-            rows[:] = [row for row in rows if row["point"] != point]
+        for rows in (self.tables.points, self.tables.timings):
+            rows[:] = [row for row in rows if row["point"] == 0 or row["point"] != point]
         exams = {split: exam.at(temperature) for split, exam in self.examinations.items()}
         for split in splits:
             retention = exams.get("retention") if split == "test" else None
