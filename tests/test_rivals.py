@@ -13,7 +13,7 @@ from test_grpo import pay_for_an_even_first_token
 
 from oneshot.baselines import evolution, extrapolation, perturbations, rank_one, slow_fast, small_steps, thickets
 from oneshot.measures.evaluate import Examination
-from oneshot.measures.voting import ensemble_accuracy, majority
+from oneshot.measures.voting import ensemble_accuracy, majority, power_accuracy
 from oneshot.policies.models import fingerprint
 from oneshot.sampling import Sampling
 from oneshot.steps.line_search import moved
@@ -203,6 +203,16 @@ def test_most_votes_win(said, right, expected):
     problem = Problem("arithmetic", "1+2+3+1=", "7")
     table = pd.DataFrame({"problem_id": problem.id, "text": said, "reward": np.float32(right)})
     assert majority(table, [problem]).tolist() == [expected]
+
+
+def test_a_power_of_the_policy_counts_answers_by_their_probability():
+    """p is 0.6 right, 0.3 and 0.1 wrong: p² has 0.36 of 0.46 right. Drawn in these shares, exactly."""
+    said = [("right", 1.0, 0.6)] * 6 + [("a", 0.0, 0.3)] * 3 + [("b", 0.0, 0.1)]
+    rows = [{"reward": reward, "logprobs": np.log([p**0.5, p**0.5])} for _, reward, p in said]
+    table = pd.concat([pd.DataFrame(rows).assign(problem_id=1), pd.DataFrame(rows[6:]).assign(problem_id=2)])
+    table = table.reset_index(drop=True)
+    assert power_accuracy(table, 2) == pytest.approx((0.36 / 0.46 + 0) / 2)
+    assert power_accuracy(table, 1) == pytest.approx((0.6 + 0) / 2)
 
 
 def test_evolution_climbs_the_slope_that_its_scores_have(lab, policy, monkeypatch):

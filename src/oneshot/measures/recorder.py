@@ -49,13 +49,14 @@ class Recorder:
             self.add(point, split, found, chosen)
         self.tables.timings.append({"point": point, "chosen": chosen, "seconds": self.ledger.seconds})
 
-    def try_often(self, temperature: float | None = None) -> None:
+    def try_often(self, temperature: float | None = None) -> pd.DataFrame | None:
         """Record pass@k and the accuracy of votes of the current policy, from many tries at some test problems.
 
-        Nothing without an examination `tries`. k goes up to half of the tries: beyond, the estimate varies too much.
+        Returns the tries; None, and nothing is recorded, without an examination `tries`. k goes up to half of the
+        tries: beyond, the estimate varies too much.
         """
         if TRIES not in self.examinations:
-            return
+            return None
         exam = self.examinations[TRIES].at(temperature)
         drawn, tries = exam.draw(self.engine), exam.sampling.group_size
         right = drawn.groupby("problem_id", sort=False).reward.sum().to_numpy().astype(int)
@@ -64,6 +65,7 @@ class Recorder:
         for k in _powers_of_two(min(tries, MOST_VOTES)):
             voted = majority(drawn[drawn.sample_id < k], exam.problems)
             self.tables.quantity(f"majority_at_{k}", voted.mean(), "accuracy")
+        return drawn
 
     def start(self, points: pd.DataFrame, by_problem: pd.DataFrame) -> None:
         """Record what the base came to, measured once for all arms of the run, as point 0."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from oneshot.engines.protocol import Engine
@@ -23,6 +24,18 @@ def majority(rollouts: pd.DataFrame, problems: list[Problem]) -> pd.Series:
     """
     known = {problem.id: problem for problem in problems}
     return rollouts.groupby("problem_id", sort=False).apply(lambda group: _elected(group, known[group.name]))
+
+
+def power_accuracy(rollouts: pd.DataFrame, exponent: float) -> float:
+    """Accuracy of sampling whole answers from p^exponent, estimated from rollouts of p, many a problem.
+
+    Each of a problem's rollouts counts as p^(exponent - 1), p the probability of the whole answer: as if one of them
+    were picked by that. Low temperature sharpens tokens one by one; this sharpens answers (2510.14901).
+    """
+    logs = rollouts.logprobs.map(np.sum) * (exponent - 1)
+    weights = np.exp(logs - logs.groupby(rollouts.problem_id).transform("max"))
+    sums = weights.groupby(rollouts.problem_id).sum()
+    return float(((weights * rollouts.reward).groupby(rollouts.problem_id).sum() / sums).mean())
 
 
 def ensemble_accuracy(exam: Examination, engine: Engine, voters: Sequence[Callable[[], Vector]]) -> float:
