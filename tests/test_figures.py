@@ -42,15 +42,28 @@ def no_figure_stays_open():
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
-@pytest.mark.parametrize("policies", [(1,), (1, 2, 3)])
-def test_figures_are_drawn_and_repeat_byte_for_byte(tmp_path, monkeypatch, name, policies):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+def drawn_from(folder, name, policies, times=1):
+    """A figure or table of made-up arms, drawn so many times."""
     style.set_style()
+    plt.rcParams["savefig.dpi"] = 50  # enough to tell two pictures apart
     module = import_module(f"oneshot.figures.{name}")
     kinds = CATALOGUE[name]["reads"]
-    data = module.frame(Tables([path for path in write_all(tmp_path, policies) if path.stem in kinds]))
-    one, two = (module.draw(data) for _ in range(2))
+    data = module.frame(Tables([path for path in write_all(folder, policies) if path.stem in kinds]))
+    return [module.draw(data) for _ in range(times)]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_one_policy_is_enough_to_draw(tmp_path, name):
+    """Without intervals."""
+    (drawn,) = drawn_from(tmp_path, name, policies=(1,))
+    if CATALOGUE[name]["kind"] == "figure":
+        style.save(drawn, [tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_figures_are_drawn_and_repeat_byte_for_byte(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    one, two = drawn_from(tmp_path, name, policies=(1, 2, 3), times=2)
     if CATALOGUE[name]["kind"] == "table":
         assert one == two
         assert one.count("|") > 10
