@@ -21,7 +21,7 @@ from oneshot.steps.master_weights import MasterWeights
 from oneshot.tasks.task import Problem
 from oneshot.vectors import cosine, inner
 
-JUMPING = extrapolation.Settings(3e-2, prompts_per_step=4, steps=3, jump=2)
+JUMPING = extrapolation.Settings(3e-2, prompts_per_step=4, steps=3, jump=2, cycles=1)
 FORECASTING = rank_one.Settings(3e-2, prompts_per_step=4, steps=4, target=12)
 REPOSITIONED = slow_fast.Settings(1e-2, prompts_per_step=4, steps=3)
 GUESSING = thickets.Settings(perturbations=12, problems=8, kept=3, sigma=0.01, factors=(1.0, 10.0))
@@ -46,17 +46,17 @@ def difference(a, b):
 
 def test_the_jump_goes_on_along_the_cycle_and_leaves_norms(lab, policy):
     start = weights_of(policy)
-    list(extrapolation.run(lab, replace(JUMPING, jump=0, cycles=1)))
+    list(extrapolation.run(lab, replace(JUMPING, jump=0)))
     end = weights_of(policy)
     lab.restore()
-    list(extrapolation.run(lab, replace(JUMPING, cycles=1)))
+    list(extrapolation.run(lab, JUMPING))
     for name, weight in weights_of(policy).items():
         expected = end[name] if "norm" in name else start[name] + (5 / 3) * (end[name] - start[name])
         assert torch.allclose(weight, expected, atol=1e-6), name
 
 
 def test_without_a_jump_a_cycle_is_grpo_bit_for_bit(lab, policy):
-    list(extrapolation.run(lab, replace(JUMPING, jump=0, cycles=1)))
+    list(extrapolation.run(lab, replace(JUMPING, jump=0)))
     found = fingerprint(policy.model)
     lab.restore()
     list(small_steps.run(lab, small_steps.Settings(3e-2, prompts_per_step=4, steps=3)))
@@ -72,6 +72,7 @@ def test_cycles_spend_the_budget_and_a_new_one_starts_where_the_last_has_jumped_
     spent = lab.ledger.spent()
     assert (spent["rollouts"], spent["gradient_steps"]) == (96, 6)
     assert extrapolation.num_cycles(replace(JUMPING, cycles=7), 4, 100) == 7
+    assert extrapolation.num_cycles(replace(JUMPING, to_budget=False), 4, 100) == 1
     assert extrapolation.num_cycles(JUMPING, 4, 0) == 1
 
 

@@ -30,8 +30,10 @@ class Settings:
     """m, of a cycle."""
     jump: int
     """n."""
-    cycles: int = 0
-    """0: as many as the lab's budget pays for, at least one."""
+    cycles: int
+    """Of the nominal comparison."""
+    to_budget: bool = True
+    """Whether more cycles follow, until the lab's budget is spent."""
     objective: str = "policy_gradient"
 
 
@@ -50,8 +52,10 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
 
 
 def num_cycles(settings: Settings, group_size: int, budget: int) -> int:
-    """The number of cycles whose rollouts come nearest to the budget, unless it is set."""
-    return settings.cycles or max(1, round(budget / (settings.steps * settings.prompts_per_step * group_size)))
+    """The nominal number, or that whose rollouts come nearest to the budget if this is more."""
+    if not settings.to_budget:
+        return settings.cycles
+    return max(settings.cycles, round(budget / (settings.steps * settings.prompts_per_step * group_size)))
 
 
 def extended(start: Vector, end: Vector, factor: float) -> Vector:
