@@ -23,7 +23,9 @@ from oneshot.figures import (
     expectations,
     landscape,
     linearity,
+    methods,
     pass_at_k,
+    retention,
     signs,
     style,
     turning,
@@ -256,3 +258,40 @@ def test_pass_at_k_without_tries_says_what_to_set(tmp_path):
     tables.frame("quantities").assign(**identity(1, "base")).to_csv(tmp_path / "tries.csv", index=False)
     with pytest.raises(BadFile, match=r"evaluation\.tries"):
         pass_at_k.frame(Tables([tmp_path / "quantities.csv", tmp_path / "tries.csv"]))
+
+
+def test_methods_ranks_every_arm_and_says_what_it_cost(tmp_path):
+    paths = [path for path in write_all(tmp_path) if path.stem == "points"]
+    figure = methods.draw(methods.frame(Tables(paths)))
+    panel, costs = figure.axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["GRPO", "one-shot", "base"]
+    middles = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o"]
+    assert sorted(middles) == pytest.approx(
+        sorted(np.mean(arm) + greedy for arm in (BASE, ONE_SHOT, GRPO) for greedy in (0, 0.1))
+    )
+    written = {text.get_text() for text in costs.texts}
+    assert {"rollouts", "phases", "steps", "1,000", "20"} <= written
+
+
+def test_retention_draws_where_arms_end(tmp_path):
+    paths = [path for path in write_all(tmp_path) if path.stem == "points"]
+    data = retention.frame(Tables(paths))
+    assert set(data.arm) == {"base", "one_shot", "grpo"}
+    assert data[data["last"]].groupby("arm").size().tolist() == [3, 3, 3]
+    (panel,) = retention.draw(data).axes
+    ends = {container.lines[0].get_xydata()[0].round(6).tolist()[0] for container in panel.containers}
+    assert ends == {round(np.mean(arm), 6) for arm in (ONE_SHOT, GRPO)}
+
+
+@pytest.mark.parametrize(
+    ("heights", "expected"),
+    [
+        ([0.1, 0.5], [0.1, 0.5]),
+        ([0.1, 0.1, 0.5], [0.1, 0.3, 0.5]),
+        ([0.2, 0.99, 1.0], [0.2, 0.8, 1.0]),  # at the top they are moved down
+        ([0.9, 0.95, 0.95, 1.0], [0.4, 0.6, 0.8, 1.0]),
+        ([0.5] * 8, [0.2 * place for place in range(8)]),  # more than fit go on above
+    ],
+)
+def test_labels_keep_their_distance_below_the_top(heights, expected):
+    assert style._apart(heights, 0.2) == pytest.approx(expected)

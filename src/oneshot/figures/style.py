@@ -126,7 +126,7 @@ def whisker(axes: Axes, x: float, interval: pd.Series, shade: str) -> None:
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shades: dict[str, str] | None = None) -> None:
-    """Write each arm's label right of the panel, at the height of its last point; labels that overlap are moved up.
+    """Write each arm's label right of the panel, at the height of its last point; labels that overlap are moved apart.
 
     `shades`: their colours, if they are not the arms' own.
     """
@@ -134,9 +134,8 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shades: dict[st
     to_fraction = axes.transData - axes.transAxes
     heights = {arm: to_fraction.transform(end)[1] for arm, end in ends.items()}
     panel_points = 72 * axes.figure.get_figheight() * axes.get_position().height
-    place = -np.inf
-    for arm in sorted(heights, key=heights.get):
-        place = max(heights[arm], place + LABEL_GAP / panel_points)
+    arms = sorted(heights, key=heights.get)
+    for arm, place in zip(arms, _apart([heights[arm] for arm in arms], LABEL_GAP / panel_points), strict=True):
         axes.annotate(
             label(arm),
             (1.01, place),
@@ -146,6 +145,19 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float]], shades: dict[st
             va="center",
             annotation_clip=False,
         )
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Increasing heights of labels, at least a gap apart and below the panel's top, 1, as far as they fit."""
+    places, place = [], -np.inf
+    for height in heights:
+        place = max(height, place + gap)
+        places.append(place)
+    top = max(1.0, places[0], gap * (len(places) - 1))
+    for number in range(len(places) - 1, -1, -1):
+        places[number] = min(places[number], top)
+        top = places[number] - gap
+    return places
 
 
 def log_axis(axes: Axes) -> None:
