@@ -11,7 +11,18 @@ import torch
 from small_policy import lab_of, random_direction
 from test_grpo import pay_for_an_even_first_token
 
-from oneshot.baselines import evolution, extrapolation, perturbations, rank_one, slow_fast, small_steps, thickets
+from oneshot.baselines import (
+    evolution,
+    extrapolation,
+    large_steps,
+    perturbations,
+    rank_one,
+    slow_fast,
+    small_steps,
+    thickets,
+)
+from oneshot.gradients.one_pass import accumulate_gradient
+from oneshot.gradients.weights import weigh
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.voting import ensemble_accuracy, majority, power_accuracy
 from oneshot.policies.models import fingerprint
@@ -25,9 +36,9 @@ JUMPING = extrapolation.Settings(3e-2, prompts_per_step=4, steps=3, jump=2, cycl
 FORECASTING = rank_one.Settings(3e-2, prompts_per_step=4, steps=4, target=12)
 REPOSITIONED = slow_fast.Settings(1e-2, prompts_per_step=4, steps=3)
 GUESSING = thickets.Settings(perturbations=12, problems=8, kept=3, sigma=0.01, factors=(1.0, 10.0))
-EVOLVING = evolution.Settings(
-    12, 8, 0.1, target_kl_nats=0.2, multiples=(0.5, 1.0, 2.0), evaluations=4, shares=(0.5, 1.0), probe_prompts=4
-)
+SEARCH = {"target_kl_nats": 0.2, "multiples": (0.5, 1.0, 2.0), "evaluations": 4, "shares": (0.5, 1.0)}
+EVOLVING = evolution.Settings(**SEARCH, perturbations=12, problems=8, sigma=0.1, probe_prompts=4)
+LARGE = large_steps.Settings(**SEARCH, steps=1, prompts_per_step=12)
 
 
 @pytest.fixture
@@ -227,6 +238,30 @@ def test_evolution_climbs_the_slope_that_its_scores_have(lab, policy, monkeypatc
     list(evolution.run(lab, replace(EVOLVING, perturbations=number)))
     expected = math.sqrt(number / (number + policy.num_parameters))
     assert cosine(difference(weights_of(policy), start), slope) == pytest.approx(expected, rel=0.2)
+
+
+def test_one_large_step_is_the_one_shot_step(lab, policy, problems, monkeypatch):
+    """Along the gradient of its batch, to the best of the multiples that were tried; every part of it is charged."""
+    start = weights_of(policy)
+    drawn = lab.draw(problems, 1)
+    g = accumulate_gradient(policy, weigh(drawn), temperature=0.9).mean()
+    lab = lab_of(policy, problems)
+    (last,) = large_steps.run(lab, LARGE)
+    step = difference(weights_of(policy), start)
+    taken = last.record["multiple"] * last.record["alpha_base"]
+    for name, values in g.items():
+        assert torch.allclose(step[name], taken * values, atol=1e-5), name
+    spent = lab.ledger.spent()
+    assert (spent["sampling_phases"], spent["gradient_steps"], spent["batch_rollouts"]) == (1, 1, 48)
+    assert spent["rollouts"] > 48 + 4 * 4 * 6
+
+
+def test_a_large_step_starts_where_the_last_one_ended(lab, policy, problems):
+    before = lab.draw(problems, 98).reward.mean()
+    steps = list(large_steps.run(lab, replace(LARGE, steps=6)))
+    assert [step.measured for step in steps] == 5 * [False] + [True]
+    assert lab.ledger.spent()["gradient_steps"] == 6
+    assert lab.draw(problems, 99).reward.mean() > before + 0.1
 
 
 def test_evolution_searches_along_its_step_and_charges_everything(lab, policy):

@@ -14,6 +14,7 @@ METHODS = {
     "extrapolation": "oneshot.baselines.extrapolation",
     "few_phases": "oneshot.baselines.few_phases",
     "gold": "oneshot.baselines.gold",
+    "large_steps": "oneshot.baselines.large_steps",
     "rank_one": "oneshot.baselines.rank_one",
     "reuse": "oneshot.baselines.reuse",
     "slow_fast": "oneshot.baselines.slow_fast",

@@ -16,26 +16,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from oneshot.baselines.lab import Lab, Step, next_problems
+from oneshot.baselines.line import Search, landscape, natural_step
 from oneshot.baselines.perturbations import noise, scores
-from oneshot.measures.evaluate import sequence_kl
-from oneshot.steps.line_search import base_step, measure_curvature, move, moved
-from oneshot.steps.search import race, winner
+from oneshot.steps.line_search import move
+from oneshot.steps.search import winner
 from oneshot.vectors import Vector
 
 
 @dataclass(frozen=True)
-class Settings:
-    perturbations: int
+class Settings(Search):
+    perturbations: int = 250
     """N."""
-    problems: int
+    problems: int = 200
     """Training problems that each answers."""
-    sigma: float
-    target_kl_nats: float
-    """The KL per sequence that α_base is predicted to cause."""
-    multiples: tuple[float, ...]
-    evaluations: int
-    shares: tuple[float, ...]
-    """Of the search, as in the config's section `line_search`."""
+    sigma: float = 1e-2
     probe_prompts: int = 50
     """Prompts whose groups of base rollouts measure the curvature along d."""
 
@@ -46,22 +40,12 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     asked = next_problems(lab.train, 1, settings.problems)
     found = np.array(scores(lab, asked, seeds, [settings.sigma] * len(seeds)))
     direction = _sum(lab, seeds, (found - found.mean()) / (found.std() or 1.0))
-    alpha = base_step(_curvature(lab, direction, settings.probe_prompts), settings.target_kl_nats)
-    answered = {}
-
-    def accuracy(multiple: float, problems: int) -> dict[str, float]:
-        rewards = answered.setdefault(multiple, [])
-        start = len(rewards) // lab.validation.sampling.group_size
-        with lab.ledger.clock(), moved(lab.policy.model, direction, multiple * alpha):
-            sampled, _ = lab.validate(part=(start, problems))
-        rewards.extend(sampled.reward)
-        return {"accuracy": float(np.mean(rewards))}
-
-    how = {"num_evaluations": settings.evaluations, "num_problems": len(lab.validation.problems)}
-    landscape = race(accuracy, list(settings.multiples), shares=list(settings.shares), **how)
-    for row in landscape.itertuples():
+    probe = lab.draw(next_problems(lab.train, 1, settings.probe_prompts), 1, differentiated=False)
+    alpha = natural_step(lab, direction, probe, settings.target_kl_nats)
+    tried = landscape(lab, direction, alpha, settings)
+    for row in tried.itertuples():
         yield Step(row.multiple, {"accuracy": row.accuracy, "problems": row.problems})
-    best = winner(landscape)
+    best = winner(tried)
     move(lab.policy.model, direction, best * alpha)
     lab.ledger.gradient_step()
     yield Step(best, {}, measured=True, chosen=True)
@@ -74,15 +58,3 @@ def _sum(lab: Lab, seeds: range, weights: np.ndarray) -> Vector:
         for name, values in noise(lab.policy, seed).items():
             total[name] += float(weight) * values
     return total
-
-
-def _curvature(lab: Lab, direction: Vector, prompts: int) -> float:
-    """dᵀFd on rollouts of the base."""
-    probe = lab.draw(next_problems(lab.train, 1, prompts), 1, differentiated=False)
-
-    def kl_at(step: float) -> float:
-        lab.ledger.scoring(probe, passes=2)
-        with lab.ledger.clock(), moved(lab.policy.model, direction, step):
-            return sequence_kl(lab.base, lab.policy, probe, lab.sampling.temperature).mean().item()
-
-    return measure_curvature(kl_at, direction)

@@ -18,7 +18,7 @@ from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy
 from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts
-from oneshot.steps.master_weights import MasterWeights
+from oneshot.steps.master_weights import MasterWeights, zeros_for
 from oneshot.tasks.task import Problem
 from oneshot.vectors import Vector
 
@@ -114,20 +114,27 @@ class Lab:
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
         largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
-        gradient = masters.zeros()
-        if correction:
-            descent, downhill = rollouts, lambda reused: correction(reused) / -len(rollouts)
-        else:
-            descent, downhill = rollouts.assign(weight=-rollouts.weight / len(rollouts)), None
-        with streamed(self.policy.model, gradient):
-            gap = backward_weighted_logprobs(self.policy, descent, self.sampling.temperature, correction=downhill)
-        agreement = check_gap(gap, inf if correction else self.max_gap_nats)
-        for name, values in gradient.items():
-            if not values.isfinite().all():
-                raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
-        masters.descend(gradient)
+        gradient, agreement = self.gradient(rollouts, correction)
+        masters.descend({name: values.neg_() for name, values in gradient.items()})
         self.ledger.gradient_step(None if charged and not correction else rollouts)
         return agreement
+
+    def gradient(
+        self, rollouts: pd.DataFrame, correction: Correction | None = None
+    ) -> tuple[Vector, tuple[float, float]]:
+        """((1/n) Σ w ∇ log π at the policy as it is, what `climb` returns). Raises as `climb` does."""
+        total = zeros_for(self.policy.model)
+        if correction:
+            weighted, scaled = rollouts, lambda reused: correction(reused) / len(rollouts)
+        else:
+            weighted, scaled = rollouts.assign(weight=rollouts.weight / len(rollouts)), None
+        with streamed(self.policy.model, total):
+            gap = backward_weighted_logprobs(self.policy, weighted, self.sampling.temperature, correction=scaled)
+        agreement = check_gap(gap, inf if correction else self.max_gap_nats)
+        for name, values in total.items():
+            if not values.isfinite().all():
+                raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
+        return total, agreement
 
 
 def next_problems(problems: list[Problem], step: int, count: int) -> list[Problem]:

@@ -24,6 +24,14 @@ def sgd(weights: Iterable[Parameter], learning_rate: float) -> Optimizer:
     return SGD(weights, lr=learning_rate)
 
 
+def zeros_for(model: Module) -> Vector:
+    """Zeros to add gradients to: FP32, each where the master of its weight is."""
+    return {
+        name: torch.zeros(weight.shape, device=weight.device if weight.dtype == torch.float32 else "cpu")
+        for name, weight in model.named_parameters()
+    }
+
+
 OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
 
 
@@ -37,10 +45,6 @@ class MasterWeights:
             for name, weight in self.weights.items()
         }
         self.optimizer = make(self.masters.values())
-
-    def zeros(self) -> Vector:
-        """Zeros to add gradients to: FP32, on the masters' device."""
-        return {name: torch.zeros_like(master, requires_grad=False) for name, master in self.masters.items()}
 
     def copy(self) -> Vector:
         """Where the masters are."""
