@@ -2,11 +2,13 @@
 
 import copy
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from oneshot.baselines import large_steps
 from oneshot.workflow import digests, experiment, signatures
 from oneshot.workflow.plan import Plan
 
@@ -214,3 +216,14 @@ def test_parameters_reach_a_notebook_as_they_were(tmp_path):
     assert yaml.safe_load(yaml.safe_dump(values, default_flow_style=True, width=2**30)) == values
     assert values["settings"]["learning_rate"] == 3e-4
     assert values["budget"] == 400 * 10 + (8 * 32 + 4 * 32 + 2 * 64) * 2
+
+
+def test_settings_of_a_base_class_are_settings():
+    found = signatures.settings("oneshot.baselines.large_steps")
+    assert list(found) == [field.name for field in fields(large_steps.Settings)]
+    assert {name for name, needed in found.items() if needed} == {
+        "target_kl_nats",
+        "multiples",
+        "evaluations",
+        "shares",
+    }

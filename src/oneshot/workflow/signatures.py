@@ -66,9 +66,15 @@ def by_folder(paths: list[str]) -> dict[str, list[str]]:
 
 @cache
 def settings(module: str, class_name: str = "Settings") -> dict[str, bool]:
-    """The fields of a dataclass in that module: name -> whether it must be given."""
-    body = _class(module, class_name).body
-    return {node.target.id: node.value is None for node in body if isinstance(node, ast.AnnAssign)}
+    """The fields of a dataclass in that module: name -> whether it must be given; those of its bases first."""
+    tree = ast.parse(module_path(module).read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    homes = {alias.name: node.module for node in imports for alias in node.names}
+    fields = {}
+    for base in found.bases:
+        fields |= settings(homes.get(base.id, module), base.id)
+    return fields | {node.target.id: node.value is None for node in found.body if isinstance(node, ast.AnnAssign)}
 
 
 @cache
