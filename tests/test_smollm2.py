@@ -26,6 +26,7 @@ def finished(tmp_path_factory):
     config["arms"]["grpo"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5], "prompts_per_step": [2, 4]}
     config["arms"]["one_batch"]["tune"] = {"learning_rate": [1.0e-5, 3.0e-5]}
     config["tuning"] = {"max_extensions": 0}
+    config["evaluation"] |= {"tries": 8, "tried_problems": 8}
     config["diagnostics"] = {"rollouts": 96, "stops": 1, "factors": [1.0]}
     for split, count in {"train": 33, "validation": 30, "test": 30, "retention": 4}.items():
         config["splits"]["sums"][split]["problems"] = count
