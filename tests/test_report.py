@@ -112,10 +112,11 @@ def test_the_first_look_holds_base_arms_and_what_they_recover(tables):
     assert share == pytest.approx(gains[0].mean() / gains[1].mean())
     assert rows.recovered_greedy["one_shot"] == pytest.approx(share)  # greedy is 0.1 higher everywhere
     assert rows.noise_scale["base"] == pytest.approx(9.0)
-    accuracies, shares, greedy = first_look.draw(first_look.frame(tables)).split("\n\n")
+    accuracies, shares, greedy, kept = first_look.draw(first_look.frame(tables)).split("\n\n")
     assert "| 30.0 / 40.0 | 51.0 / 61.0 | 61.0 / 71.0 |" in accuracies
     assert "| 0.68 [" in shares
     assert "| 0.68 [" in greedy
+    assert "| 100.0 [95.0, 100.0] | 79.0 [" in kept
 
 
 def test_the_central_table_is_paired_by_policy(tables):

@@ -1,7 +1,8 @@
 """Every setting in a row: what its base policy is like, and how far each arm gets.
 
 First test accuracies in %, sampled and greedy; then the share of the rival's gain that an arm recovers, sampled and
-greedy, with its interval over policies, where that gain is clearly positive.
+greedy, with its interval over policies, where that gain is clearly positive; last what is left of a task that was not
+trained on.
 """
 
 from itertools import chain
@@ -16,6 +17,7 @@ from oneshot.figures.tables import (
     RIVAL,
     SETTING,
     Tables,
+    accuracies,
     at_last,
     gain_recovered,
     over_policies,
@@ -30,6 +32,7 @@ SHARES = {
     for decoding in DECODINGS
 }
 """Decoding -> the columns of a share and its interval."""
+RETENTION = ["retention", "retention_low", "retention_high"]
 
 
 def frame(tables: Tables) -> pd.DataFrame:
@@ -39,6 +42,9 @@ def frame(tables: Tables) -> pd.DataFrame:
     greedy = over_policies(points, ["arm"], DECODINGS["greedy"])[[*SETTING, "arm", "value"]]
     rows = rows.merge(greedy.rename(columns={"value": "greedy_accuracy"}), on=[*SETTING, "arm"])
     rows = rows.merge(recovered(points), on=[*SETTING, "arm"], how="left")
+    elsewhere = accuracies(points.assign(accuracy=points.retention_accuracy).dropna(subset="accuracy"), ["arm"])
+    elsewhere = elsewhere.rename(columns=dict(zip(("value", "low", "high"), RETENTION, strict=True)))
+    rows = rows.merge(elsewhere[[*SETTING, "arm", *RETENTION]], on=[*SETTING, "arm"], how="left")
     about = tables.other("acceptance", ["policy", "quantity", "value"])
     about = about[about.quantity.isin(MEASURED)]
     about = pd.concat([about, _of_headline(tables)]).groupby([*SETTING, "quantity"], sort=False).value.mean().unstack()
@@ -54,11 +60,10 @@ def recovered(points: pd.DataFrame) -> pd.DataFrame:
     """Each arm's share of the rival's gain, by decoding, with Fieller's interval over policies."""
     rows = []
     for setting, chosen in points.groupby(SETTING, sort=False):
-        accuracies = chosen.groupby(["policy", "arm"])[[*DECODINGS.values()]].mean().unstack("arm")
+        reached = chosen.groupby(["policy", "arm"])[[*DECODINGS.values()]].mean().unstack("arm")
         for arm in chosen.arm[chosen.arm != BASE].unique() if RIVAL in set(chosen.arm) else ():
             shares = (
-                gain_recovered(*(accuracies[column][one] for one in (arm, RIVAL, BASE)))
-                for column in DECODINGS.values()
+                gain_recovered(*(reached[column][one] for one in (arm, RIVAL, BASE))) for column in DECODINGS.values()
             )
             rows.append([*setting, arm, *chain(*shares)])
     return pd.DataFrame(rows, columns=[*SETTING, "arm", *chain(*SHARES.values())])
@@ -79,6 +84,8 @@ def draw(table: pd.DataFrame) -> str:
         if table[columns[0]].notna().any():
             shares = [[name, *(_share(rows, arm, columns) for arm in arms)] for name, rows in settings]
             lines += ["", *_table([f"share of GRPO's gain, {decoding}", *map(style.label, arms)], shares)]
+    kept = [[name, *(_share(rows, arm, RETENTION, 100) for arm in [BASE, *arms])] for name, rows in settings]
+    lines += ["", *_table(["retention, %", *map(style.label, [BASE, *arms])], kept)]
     return "\n".join(lines) + "\n"
 
 
@@ -97,8 +104,5 @@ def _accuracies(rows: pd.DataFrame, arms: list[str]) -> list[str]:
     return ["" if pd.isna(sampled) else f"{sampled:.1f} / {greedy:.1f}" for sampled, greedy in pairs]
 
 
-def _share(rows: pd.DataFrame, arm: str, columns: list[str]) -> str:
-    if arm not in rows.index or pd.isna(rows[columns[0]][arm]):
-        return ""
-    value, low, high = rows.loc[arm, columns]
-    return f"{value:z.2f} [{low:z.2f}, {high:z.2f}]"
+def _share(rows: pd.DataFrame, arm: str, columns: list[str], unit: float = 1) -> str:
+    return style.interval_text(rows.loc[arm], columns, unit, 2 if unit == 1 else 1) if arm in rows.index else ""
