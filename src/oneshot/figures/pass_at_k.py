@@ -1,7 +1,8 @@
 """Several tries: the share of problems that are solved once in k, and that the vote of k answers solves.
 
-A row a setting: pass@k on the left, the vote on the right, against k. Bands are 95 % t intervals over policies. An arm
-that is above the base at k = 1 and below it at many has become surer, and not more able.
+A row a setting: pass@k on the left, the vote on the right, against k, for the base and the central arms; the data hold
+all. Bands are 95 % t intervals over policies. An arm that is above the base at k = 1 and below it at many has become
+surer, and not more able.
 """
 
 import pandas as pd
@@ -10,9 +11,10 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import IDENTITY
 from oneshot.figures import style
-from oneshot.figures.tables import Tables, over_policies
+from oneshot.figures.tables import BASE, HEADLINE, RIVAL, Tables, over_policies
 from oneshot.files import BadFile
 
+DRAWN = (BASE, HEADLINE, "one_batch", RIVAL)
 KINDS = {"pass_at": "solved in k tries", "majority_at": "solved by the vote of k"}
 
 
@@ -28,12 +30,12 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings = style.settings_of(style.drawn(data))
+    settings = style.settings_of(data[data.arm.isin(DRAWN)])
     figure, axes = style.panels([title for title, _ in settings], columns=len(KINDS), height=2.1)
     for (_, rows), row in zip(settings, axes, strict=True):
         for panel, (kind, name) in zip(row, KINDS.items(), strict=True):
             _panel(panel, rows[rows.kind == kind])
-            panel.set(xlabel="k", ylabel=name)
+            panel.set(xlabel="k", ylabel=name, ylim=(0, 1.05))
     return figure
 
 
