@@ -14,8 +14,8 @@ from oneshot.arms import IDENTITY
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, DECODINGS, Tables, at_last, by_decoding, over_policies, with_base
 
-ASIDE = ("one_shot_of", "one_shot_random", "one_shot_shuffled", "cooled")
-"""Beginnings of the names of arms that are left out: controls, and parts of the batch."""
+ASIDE = ("one_shot_of", "one_shot_random", "one_shot_shuffled", "cooled", "gold")
+"""Beginnings of the names of arms that are left out: controls, parts of the batch, and what learns from no rollout."""
 DEPTH = ["sampling_phases", "gradient_steps"]
 SHADES = {"1": style.color("one_shot"), "2 to 16": style.color("one_batch"), "more": style.color("grpo")}
 """Sampling phases -> colour."""
