@@ -100,6 +100,16 @@ def test_rollouts_drawn_already_are_measured_and_a_point_is_recorded_once(policy
     assert len(recorder.tables.timings) == 1
 
 
+def test_a_point_keeps_what_was_measured_on_other_splits(policy, engine, problems):
+    """The landscape has α* on validation problems before it is measured on test problems."""
+    exams = examinations({"validation": problems[:5], "test": problems[5:]}, "run", Sampling(0.9, 6), **TWICE)
+    recorder = Recorder(engine, policy, exams, Ledger(1))
+    recorder.look(2, ("validation",))
+    recorder.look(2, ("test",), chosen=True)
+    found = recorder.tables.frame("points")
+    assert list(zip(found.split, found.chosen, strict=True)) == [("validation", False), ("test", True)]
+
+
 def test_an_arm_that_ends_at_the_base_has_it_twice(policy, engine, problems):
     """At its start, and as what it chose."""
     recorder = Recorder(engine, policy, examinations({"test": problems}, "run", Sampling(0.9, 6), **TWICE), Ledger(1))

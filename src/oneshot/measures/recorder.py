@@ -38,10 +38,13 @@ class Recorder:
         """Measure the current policy on these splits, and record the cost so far.
 
         `drawn` are its rollouts, sampled and greedy, on the one split that is asked for, if they are drawn already.
-        A point that has been measured before is recorded anew, but for the base, which an arm may end at.
+        A point that has been measured on a split before is recorded anew, but for the base, which an arm may end at.
         """
-        for rows in (self.tables.points, self.tables.timings):
-            rows[:] = [row for row in rows if row["point"] == 0 or row["point"] != point]
+        if point:
+            self.tables.points = [
+                row for row in self.tables.points if row["point"] != point or row["split"] not in splits
+            ]
+            self.tables.timings = [row for row in self.tables.timings if row["point"] != point]
         exams = {split: exam.at(temperature) for split, exam in self.examinations.items()}
         for split in splits:
             retention = exams.get("retention") if split == "test" else None
