@@ -41,8 +41,8 @@ def draw(data: pd.DataFrame) -> Figure:
     for (_, rows), (left, right) in zip(paths, axes, strict=True):
         _angles(left, rows[rows.one.notna()])
         _reached(right, rows[rows.factor.notna()])
-    axes[0][0].legend(loc="best", fontsize=7, frameon=False)
-    axes[0][1].legend(loc="best", fontsize=7, frameon=False)
+    axes[0][0].legend(loc="best", fontsize=7, frameon=False, handlelength=3.5)
+    axes[0][1].legend(loc="best", fontsize=7, frameon=False, handlelength=3.5)
     return figure
 
 
