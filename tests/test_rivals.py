@@ -27,7 +27,7 @@ from oneshot.measures.evaluate import Examination
 from oneshot.measures.voting import ensemble_accuracy, majority, power_accuracy
 from oneshot.policies.models import fingerprint
 from oneshot.sampling import Sampling
-from oneshot.steps.line_search import moved
+from oneshot.steps.line_search import move, moved
 from oneshot.steps.master_weights import MasterWeights
 from oneshot.tasks.task import Problem
 from oneshot.vectors import cosine, inner
@@ -256,12 +256,21 @@ def test_one_large_step_is_the_one_shot_step(lab, policy, problems, monkeypatch)
     assert spent["rollouts"] > 48 + 4 * 4 * 6
 
 
-def test_a_large_step_starts_where_the_last_one_ended(lab, policy, problems):
-    before = lab.draw(problems, 98).reward.mean()
-    steps = list(large_steps.run(lab, replace(LARGE, steps=6)))
-    assert [step.measured for step in steps] == 5 * [False] + [True]
-    assert lab.ledger.spent()["gradient_steps"] == 6
-    assert lab.draw(problems, 99).reward.mean() > before + 0.1
+def test_a_large_step_starts_where_the_last_one_ended(lab, policy, problems, monkeypatch):
+    """Two steps of α_base each, against the same by hand: the second batch and gradient are the moved policy's."""
+    monkeypatch.setattr(large_steps, "winner", lambda _: 1.0)
+    start = weights_of(policy)
+    steps = list(large_steps.run(lab, replace(LARGE, steps=2)))
+    found = weights_of(policy)
+    assert [step.measured for step in steps] == [False, True]
+    lab.restore()
+    for number, step in enumerate(steps, start=1):
+        drawn = lab.draw(problems, number)
+        g = accumulate_gradient(policy, weigh(drawn), temperature=0.9).mean()
+        move(policy.model, g, step.record["alpha_base"])
+    for name, weight in weights_of(policy).items():
+        assert torch.allclose(weight, found[name], atol=1e-5), name
+        assert not torch.equal(weight, start[name]), name
 
 
 def test_evolution_searches_along_its_step_and_charges_everything(lab, policy):
