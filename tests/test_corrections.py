@@ -8,7 +8,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from oneshot.gradients import corrections
 from oneshot.gradients.corrections import CORRECTIONS, get_correction
-from oneshot.gradients.objectives import DPO_BETA, Batch, rollout_weights, token_weights
+from oneshot.gradients.objectives import DPO_BETA, GSPO_CLIP, Batch, rollout_weights, token_weights
 from oneshot.gradients.ratios import Reused
 
 KNOBS = {
@@ -17,13 +17,14 @@ KNOBS = {
     "topr": 1.0,
     "topr_token": 1.0,
     "ppo": 0.2,
+    "gspo": GSPO_CLIP[0],
     "cispo": 3.0,
     "vespo": 1.0,
     "m2po": 0.04,
     "self_normalised": math.inf,
     "group_target": 1.0,
     "regression": 0.5,
-    "dpo": 0.1,
+    "dpo": DPO_BETA,
 }
 
 
@@ -72,17 +73,19 @@ def test_a_token_at_a_time_by_hand(name):
     assert name == "none" or expected != pytest.approx(reused.weights_C.tolist(), rel=1e-2)
 
 
-def test_dpo_is_the_derivative_of_its_loss_wherever_the_policy_has_moved():
+@pytest.mark.parametrize(("name", "spread"), [("dpo", 1.0), ("gspo", 2e-3)])
+def test_it_is_the_derivative_of_the_objective_wherever_the_policy_has_moved(name, spread):
     """The weights at θ0 times the correction, against the objective differentiated at the moved log-probs."""
     generator = torch.Generator().manual_seed(0)
     rewards_PG = torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 0]])
     lengths_R = torch.randint(1, 4, (12,), generator=generator)
     batch = Batch(rewards_PG, lengths_R, 3)
-    old_C, change_C = (torch.randn(int(lengths_R.sum()), generator=generator) for _ in range(2))
-    expected_C = token_weights("dpo", old_C + change_C, old_C, batch)
-    start_C = batch.spread(rollout_weights("dpo", batch))
-    reused = Reused(start_C, change_C, batch.rows_C, torch.arange(3).repeat_interleave(4))
-    found_C = CORRECTIONS["dpo"](reused, DPO_BETA)
+    old_C, change_C = torch.randn(2, int(lengths_R.sum()), generator=generator, dtype=torch.float64)
+    change_C *= spread
+    expected_C = token_weights(name, old_C + change_C, old_C, batch).float()
+    start_C = batch.spread(rollout_weights(name, batch))
+    reused = Reused(start_C.double(), change_C, batch.rows_C, torch.arange(3).repeat_interleave(4))
+    found_C = CORRECTIONS[name](reused, KNOBS[name]).float()
     assert torch.allclose(found_C, expected_C, atol=1e-6)
     assert not torch.allclose(found_C, start_C, rtol=1e-2)
 

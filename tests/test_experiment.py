@@ -47,7 +47,7 @@ IMPOSSIBLE = [
     (
         "arms.grpo.method",
         "smal_steps",
-        r"arms\.grpo\.method: 'smal_steps' is not one of line_search, cool",
+        r"arms\.grpo\.method: 'smal_steps' is not one of line_search, beyond, cool",
     ),
     ("arms.one_shot.settings.direction", "up", r"arms\.one_shot\.settings\.direction: not one of gradient, sign"),
     ("models.main.learning_rate", "4e-3", r"models\.main\.learning_rate: .*write 4\.0e-3"),

@@ -12,6 +12,7 @@ from small_policy import lab_of, random_direction
 from test_grpo import pay_for_an_even_first_token
 
 from oneshot.baselines import (
+    beyond,
     evolution,
     extrapolation,
     large_steps,
@@ -21,10 +22,14 @@ from oneshot.baselines import (
     small_steps,
     thickets,
 )
+from oneshot.baselines.lab import Step
+from oneshot.baselines.together import ensemble_accuracy, together
+from oneshot.engines.extrapolating import ExtrapolatingEngine
+from oneshot.engines.torch import TorchEngine
 from oneshot.gradients.one_pass import accumulate_gradient
 from oneshot.gradients.weights import weigh
 from oneshot.measures.evaluate import Examination
-from oneshot.measures.voting import ensemble_accuracy, majority, power_accuracy
+from oneshot.measures.voting import majority, power_accuracy
 from oneshot.policies.models import fingerprint
 from oneshot.sampling import Sampling
 from oneshot.steps.line_search import move, moved
@@ -33,6 +38,7 @@ from oneshot.tasks.task import Problem
 from oneshot.vectors import cosine, inner
 
 JUMPING = extrapolation.Settings(3e-2, prompts_per_step=4, steps=3, jump=2, cycles=1)
+BEYOND = beyond.Settings(3e-2, prompts_per_step=4, steps=3, factors=(2.5,))
 FORECASTING = rank_one.Settings(3e-2, prompts_per_step=4, steps=4, target=12)
 REPOSITIONED = slow_fast.Settings(1e-2, prompts_per_step=4, steps=3)
 GUESSING = thickets.Settings(perturbations=12, problems=8, kept=3, sigma=0.01, factors=(1.0, 10.0))
@@ -72,6 +78,31 @@ def test_without_a_jump_a_cycle_is_grpo_bit_for_bit(lab, policy):
     lab.restore()
     list(small_steps.run(lab, small_steps.Settings(3e-2, prompts_per_step=4, steps=3)))
     assert fingerprint(policy.model) == found
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 2.5])
+def test_logits_go_beyond_in_lock_step(lab, policy, problems, factor):
+    """At 0 the base answers, at 1 the policy, and beyond each log-prob is that of the extrapolated logits."""
+    *_, last = beyond.run(lab, replace(BEYOND, factors=(factor,)))
+    exam, torch_engine = lab.validation, {"name": "torch", "num_slots": 7}
+    found = dict(together(last, exam, policy, lab.base, torch_engine))
+    single = {0.0: lab.base, 1.0: policy}.get(factor)
+    if single:
+        sampled, greedy = exam.draw_both(TorchEngine(single, num_slots=7))
+        assert list(found.values()) == [sampled.reward.mean(), greedy.reward.mean()]
+        return
+    assert list(found) == ["accuracy_at_2.5", "greedy_accuracy_at_2.5"]
+    drawn = exam.draw(ExtrapolatingEngine(policy, lab.base, factor)).iloc[0]
+    ids = torch.tensor([[*drawn.prompt_tokens, *drawn.tokens]])
+    own, origin = (each.model(ids).logits[0, len(drawn.prompt_tokens) - 1 : -1] for each in (policy, lab.base))
+    logs = ((origin + factor * (own - origin)) / exam.sampling.temperature).log_softmax(-1)
+    expected = logs.gather(1, torch.tensor(drawn.tokens)[:, None])[:, 0]
+    assert torch.allclose(torch.tensor(drawn.logprobs), expected, atol=1e-4)
+
+
+def test_another_engine_says_that_it_cannot_decode_two(lab, policy):
+    with pytest.raises(ValueError, match="only the engine 'torch' decodes two models in lock-step, not 'vllm'"):
+        list(together(Step(1, {}, factors=(2.0,)), lab.validation, policy, lab.base, {"name": "vllm"}))
 
 
 def test_cycles_spend_the_budget_and_a_new_one_starts_where_the_last_has_jumped_to(lab, policy):

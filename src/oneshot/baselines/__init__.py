@@ -9,6 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 METHODS = {
+    "beyond": "oneshot.baselines.beyond",
     "cooling": "oneshot.baselines.cooling",
     "evolution": "oneshot.baselines.evolution",
     "extrapolation": "oneshot.baselines.extrapolation",

@@ -39,6 +39,8 @@ class Step:
     """At which to measure the policy; None: that of the run."""
     voters: Sequence[Callable[[], Vector]] = ()
     """An ensemble whose greedy answers are put to the vote, the best first: functions that give its moves from θ0."""
+    factors: Sequence[float] = ()
+    """How far beyond the policy its logits are measured, too: β of z_0 + β (z - z_0)."""
     drawn: tuple[pd.DataFrame, pd.DataFrame] | None = None
     """Validation rollouts of the policy after this step, sampled and greedy, if the method has drawn them."""
 

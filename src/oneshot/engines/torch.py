@@ -54,21 +54,25 @@ class TorchEngine:
         greedy_PG = torch.full(keys_PG.shape, not temperature)
         if also_greedy:
             keys_PG, greedy_PG = F.pad(keys_PG, (0, 1)), F.pad(greedy_PG, (0, 1), value=True)
-        decoding = _Decoding(self.policy, prompts, keys_PG, greedy_PG, temperature, max_new_tokens, self.num_slots)
+        decoding = _Decoding(self, prompts, keys_PG, greedy_PG, temperature, max_new_tokens)
         while decoding.advance():
             on_finished(decoding.take_finished())
         on_finished(decoding.take_finished())
         return decoding.generation()
 
+    def decoder(self) -> Decoder:
+        """The forward pass, of the policy's weights as they are."""
+        return Decoder(self.policy.model)
+
 
 class _Decoding:
     """One call of `generate`: the queue of rollouts, those in flight and their slots, what has been drawn so far."""
 
-    def __init__(self, policy, prompts, keys_PG, greedy_PG, temperature, max_new_tokens, num_slots):
+    def __init__(self, engine: TorchEngine, prompts, keys_PG, greedy_PG, temperature, max_new_tokens):
         num_prompts, self.group_size = keys_PG.shape
         self.num_rows = num_prompts * self.group_size
-        self.decoder, self.device = Decoder(policy.model), policy.model.device
-        self.prompts, self.end_id = prompts, policy.end_id
+        self.decoder, self.device = engine.decoder(), engine.policy.model.device
+        self.prompts, self.end_id = prompts, engine.policy.end_id
         self.keys_R, self.greedy_R = keys_PG.flatten().to(self.device), greedy_PG.flatten()
         # On a GPU every operation is a launch: a shared prefix takes a dozen more in every layer, and saves little.
         self.prefix_P = [()] * num_prompts if self.device.type == "cuda" else shared_prefixes(prompts)
@@ -80,12 +84,11 @@ class _Decoding:
         self.lengths_R = torch.zeros(self.num_rows, dtype=torch.int64)
         self.ended_R = torch.zeros(self.num_rows, dtype=torch.bool)
         self.next_row = self.num_finished = 0
-        self.num_slots = min(num_slots, self.num_rows)
+        self.num_slots = min(engine.num_slots, self.num_rows)
         longest = max(len(prompt) - len(prefix) for prompt, prefix in zip(prompts, self.prefix_P, strict=True))
-        on_cpu = (
-            self.device.type == "cpu"
-        )  # where memory is taken when it is written, so all slots may be there at once
-        self.caches = self.decoder.empty_caches(self.num_slots if on_cpu else FIRST_SLOTS, longest + max_new_tokens)
+        # On a CPU memory is taken when it is written, so that all slots may be there at once.
+        slots = self.num_slots if self.device.type == "cpu" else FIRST_SLOTS
+        self.caches = self.decoder.empty_caches(slots, longest + max_new_tokens)
         self.last_S = torch.zeros(self.num_slots, dtype=torch.int64)
         """Each slot's newest token, which has not been fed yet, and its position, counted from the shared prefix."""
         self.positions_S = torch.zeros(self.num_slots, dtype=torch.int64)

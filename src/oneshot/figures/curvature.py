@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import WHOLE_SPLIT
 from oneshot.figures import style
+from oneshot.figures.names import SPARE
 from oneshot.figures.tables import HEADLINE, SETTING, Tables, over_policies
 
 REACHED = ["multiple", "asked", "accuracy", "first_order", "second_order"]
@@ -57,9 +58,9 @@ def _reached(panel: Axes, rows: pd.DataFrame) -> None:
 def _ways(panel: Axes, rows: pd.DataFrame, column: str) -> None:
     ends = {}
     for place, (way, taken) in enumerate(rows[rows.multiple > 0].groupby("way", sort=True)):
-        mean, shade = over_policies(taken, ["multiple"], column).sort_values("multiple"), style.SPARE[place]
+        mean, shade = over_policies(taken, ["multiple"], column).sort_values("multiple"), SPARE[place]
         panel.plot(mean.multiple, mean.value, "o-", color=shade, markersize=3)
         ends[way] = (mean.multiple.iloc[-1], mean.value.iloc[-1])
     style.log_axis(panel)
     panel.set(xlabel="step size α / α_base", ylim=(0, 1.05))
-    style.label_ends(panel, ends, dict(zip(ends, style.SPARE, strict=False)))
+    style.label_ends(panel, ends, dict(zip(ends, SPARE, strict=False)))

@@ -1,8 +1,8 @@
 """The look of all figures: one colour per arm, the same everywhere; direct labels; 95 % intervals over policies.
 
-Most colours are Okabe and Ito's, safe for colour-blind readers. An arm that is not in ARMS gets a colour of SPARE, by
-the hash of its name, and its label from LABELS or its name. Where there are too many arms for labelled curves, those in
-ARMS are drawn (`drawn`); tables, and figures that give every arm a row, show all.
+An arm that is not in ARMS (`oneshot.figures.names`) gets a colour of SPARE, by the hash of its name, and its label from
+LABELS or its name. Where there are too many arms for labelled curves, those in ARMS are drawn (`drawn`); tables, and
+figures that give every arm a row, show all.
 """
 
 from collections.abc import Sequence
@@ -17,74 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from oneshot.figures.names import ARMS, LABELS, SPARE
 from oneshot.figures.tables import SETTING, over_policies
 from oneshot.files import atomic_path
 
-ARMS = {
-    "base": ("base", "#6F6F6F"),
-    "one_shot": ("one-shot", "#D55E00"),
-    "one_shot_of_20": ("one-shot, 20", "#F0A875"),
-    "one_shot_of_250": ("one-shot, 250", "#E88A4A"),
-    "one_shot_of_1000": ("one-shot, 1,000", "#DF6F22"),
-    "one_shot_random": ("random direction", "#B0A090"),
-    "one_shot_shuffled": ("shuffled rewards", "#8C7B6B"),
-    "cooled": ("base, low T", "#A0A0A0"),
-    "one_batch": ("one batch", "#009E73"),
-    "one_batch_no_ratio": ("one batch, no ratios", "#7FCDB8"),
-    "one_batch_topr": ("one batch, TOPR", "#117733"),
-    "one_batch_right": ("its right answers", "#999933"),
-    "gold": ("gold answers", "#DDAA33"),
-    "phases_1": ("one phase", "#44AA99"),
-    "phases_2": ("2 phases", "#88CCEE"),
-    "phases_4": ("4 phases", "#6699CC"),
-    "phases_16": ("16 phases", "#4477AA"),
-    "grpo": ("GRPO", "#0072B2"),
-}
-"""Arm -> label and colour."""
-LABELS = {
-    "first_update": "first update, longer",
-    "grpo_decayed": "GRPO, decaying rate",
-    "grpo_mean": "GRPO, 1/|y|",
-    "grpo_reuse": "GRPO, each batch 4 times",
-    "grpo_sgd": "GRPO, SGD",
-    "gspo": "GSPO",
-    "one_batch_cispo": "one batch, CISPO",
-    "one_batch_dpo": "one batch, DPO",
-    "one_batch_gentle": "one batch, lower rate",
-    "one_batch_m2po": "one batch, M2PO",
-    "one_batch_maxrl": "one batch, MaxRL",
-    "one_batch_of_300": "one batch of 300",
-    "one_batch_of_1000": "one batch of 1,000",
-    "one_batch_of_5000": "one batch of 5,000",
-    "one_batch_posterior": "one batch, posterior",
-    "one_batch_ppo": "one batch, PPO's clip",
-    "one_batch_ppo_wide": "one batch, wide clip",
-    "one_batch_regression": "one batch, regression",
-    "one_batch_target": "one batch, group target",
-    "one_batch_topr_token": "one batch, TOPR by token",
-    "one_batch_value": "one batch, value",
-    "one_batch_vespo": "one batch, VESPO",
-    "one_shot_by_chance": "one-shot, sizes by chance",
-    "one_shot_by_kind": "one-shot, sizes by kind",
-    "one_shot_by_pass_rate": "one-shot, sizes by pass rate",
-    "one_shot_by_task": "one-shot, sizes by task",
-    "one_shot_layerwise": "one-shot, layerwise",
-    "one_shot_natural": "one-shot, natural",
-    "one_shot_of_50": "one-shot, 50",
-    "one_shot_orthogonal": "one-shot, orthogonal",
-    "one_shot_probe": "SVD probe",
-    "one_shot_random_rewards": "random rewards",
-    "one_shot_rms": "one-shot, RMS",
-    "one_shot_sign": "one-shot, sign",
-    "one_shot_well_formed": "rewards for form",
-    "randopt": "RandOpt",
-    "reinforce_pp": "REINFORCE++",
-    "relex": "RELEX",
-    "rl_extra": "RL-Extra",
-    "sfpo": "SFPO",
-}
-"""Labels of other arms."""
-SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F3C8D", "#AA4466")
 PREDICTED = "#333333"
 """Colour of predictions."""
 DECODING_TITLES = {"sampled": "sampled, T = 1", "greedy": "greedy"}

@@ -4,11 +4,13 @@
     pass_rate    how often the group is right: up to a quarter, up to a half, or more
     chance       as many clusters, drawn: a control
     kind         no clusters of rollouts but of parameters: embeddings, attention, the rest
+    tensors      as many clusters of parameters, whole tensors, drawn: a control
 
 Every part is kept as two halves, from even and from odd blocks, so that what one half says of it can be held against
 the other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +22,7 @@ from oneshot.gradients.one_pass import Blocks, accumulate_gradient
 from oneshot.policies.models import Policy
 from oneshot.vectors import Vector
 
-CLUSTERS = ("task", "pass_rate", "chance", "kind")
+CLUSTERS = ("task", "pass_rate", "chance", "kind", "tensors")
 PASS_RATES = (0.25, 0.5)
 """The upper ends of the first clusters by pass rate."""
 BY_CHANCE = 3
@@ -52,8 +54,9 @@ def parts_of(
 
     Clusters of rollouts take a pass each over their own rollouts, which is one pass over the batch in all.
     """
-    if by == "kind":
-        return _by_kind(_halves(gradient))
+    if by in ("kind", "tensors"):
+        whole = _halves(gradient)
+        return _by_parameters(whole, kind_of if by == "kind" else drawn(list(whole.even)).get)
     labels_R, found = labels(by, rollouts, task_of), {}
     for label in sorted(set(labels_R)):
         alone = rollouts.assign(weight=np.where(labels_R == label, rollouts.weight, 0.0))
@@ -79,13 +82,22 @@ def _halves(gradient: Gradient) -> Part:
     return Part(gradient.mean(gradient.block_ids[::2]), gradient.mean(gradient.block_ids[1::2]))
 
 
-def _by_kind(whole: Part) -> dict[str, Part]:
-    return {kind: Part(_only(kind, whole.even), _only(kind, whole.odd)) for kind in KINDS}
+def _by_parameters(whole: Part, cluster_of: Callable[[str], str]) -> dict[str, Part]:
+    clusters = dict.fromkeys(map(cluster_of, whole.even))
+
+    def only(cluster: str, vector: Vector) -> Vector:
+        """The vector with zeros in place of all parameters of other clusters."""
+        return {
+            name: values if cluster_of(name) == cluster else torch.zeros_like(values) for name, values in vector.items()
+        }
+
+    return {cluster: Part(only(cluster, whole.even), only(cluster, whole.odd)) for cluster in clusters}
 
 
-def _only(kind: str, vector: Vector) -> Vector:
-    """The vector with zeros in place of all parameters of other kinds."""
-    return {name: values if kind_of(name) == kind else torch.zeros_like(values) for name, values in vector.items()}
+def drawn(names: list[str]) -> dict[str, str]:
+    """Name of a tensor -> its cluster, as many clusters as there are kinds, and none of them empty."""
+    places = np.random.default_rng(0).permutation(len(names)) % len(KINDS)
+    return {name: f"drawn {place}" for name, place in zip(names, places, strict=True)}
 
 
 def kind_of(name: str) -> str:

@@ -9,6 +9,7 @@ r"""Corrections: what the weight of a token becomes when the policy has moved aw
 | topr | A_i > 0: A_i; else min(ρ_i, c) A_i | c | TOPR, Le Roux et al. 2025, one ratio a sequence |
 | topr_token | the same with ρ_it | c | as it is in public code |
 | ppo | ρ_it A_i inside the clip, 0 beyond it in the direction of A_i | ε | PPO, GRPO; down to 1 - min(ε, 0.8) |
+| gspo | s_i A_i inside a clip of s_i = ρ_i^{1/|y_i|}, 0 beyond; A of objective `gspo` | ε | GSPO; up to 1 + 4ε/3 |
 | cispo | min(ρ_it, c) A_i | c | CISPO, MiniMax 2025 |
 | vespo | φ(ρ_i) A_i, φ(x) = x^k e^{λ(1-x)}; k, λ = 2, 3 where A_i > 0, else 3, 2 | power of φ | VESPO 2602.10693 |
 | m2po | ρ_it A_i; 0 for harmful tokens, largest (log ρ_it)² first, until the mean is small | it | M2PO 2510.01161 |
@@ -26,6 +27,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from oneshot.gradients.objectives import GSPO_CLIP
 from oneshot.gradients.ratios import Correction, Reused
 
 PPO_LOWEST = 0.8
@@ -55,10 +57,12 @@ def topr_token(reused: Reused, cap: float) -> Tensor:
 
 
 def ppo(reused: Reused, clip: float) -> Tensor:
-    ratios_C = reused.change_C.exp()
-    above, below = ratios_C > 1 + clip, ratios_C < 1 - min(clip, PPO_LOWEST)
-    clipped = torch.where(reused.weights_C > 0, above, below)
-    return torch.where(clipped, 0.0, reused.weights_C * ratios_C)
+    return _clipped(reused.weights_C, reused.change_C.exp(), min(clip, PPO_LOWEST), clip)
+
+
+def gspo(reused: Reused, clip: float) -> Tensor:
+    means_R = reused.log_ratios_R / reused.rows_C.bincount(minlength=len(reused.groups_R))
+    return _clipped(reused.weights_C, means_R.exp()[reused.rows_C], clip, clip * GSPO_CLIP[1] / GSPO_CLIP[0])
 
 
 def cispo(reused: Reused, cap: float) -> Tensor:
@@ -119,6 +123,7 @@ CORRECTIONS: dict[str, Callable[[Reused, float], Tensor]] = {
         topr,
         topr_token,
         ppo,
+        gspo,
         cispo,
         vespo,
         m2po,
@@ -129,6 +134,12 @@ CORRECTIONS: dict[str, Callable[[Reused, float], Tensor]] = {
     )
 }
 """Corrections by name: (tokens, knob) -> their weights [C]."""
+
+
+def _clipped(weights_C: Tensor, ratios_C: Tensor, below: float, above: float) -> Tensor:
+    """The weights times their ratios; 0 where a ratio is beyond the clip in the direction of its weight."""
+    clipped_C = torch.where(weights_C > 0, ratios_C > 1 + above, ratios_C < 1 - below)
+    return torch.where(clipped_C, 0.0, weights_C * ratios_C)
 
 
 def get_correction(name: str, knob: float) -> Correction:

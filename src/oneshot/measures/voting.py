@@ -1,19 +1,12 @@
 """Voting: the answer that most of several completions give, and how often it is right."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from oneshot.engines.protocol import Engine
-from oneshot.measures.evaluate import Examination
-from oneshot.sampling import GREEDY
-from oneshot.steps.line_search import moved
 from oneshot.tasks import task_class
 from oneshot.tasks.task import Problem
-from oneshot.vectors import Vector
 
 
 def majority(rollouts: pd.DataFrame, problems: list[Problem]) -> pd.Series:
@@ -36,19 +29,6 @@ def power_accuracy(rollouts: pd.DataFrame, exponent: float) -> float:
     weights = np.exp(logs - logs.groupby(rollouts.problem_id).transform("max"))
     sums = weights.groupby(rollouts.problem_id).sum()
     return float(((weights * rollouts.reward).groupby(rollouts.problem_id).sum() / sums).mean())
-
-
-def ensemble_accuracy(exam: Examination, engine: Engine, voters: Sequence[Callable[[], Vector]]) -> float:
-    """The share of problems on which the vote of the greedy answers of several policies is right.
-
-    `voters` give moves from the engine's policy, which is θ0 again afterwards, bit for bit.
-    """
-    greedy = replace(exam, sampling=replace(exam.sampling, temperature=GREEDY, group_size=1))
-    drawn = []
-    for voter in voters:
-        with moved(engine.policy.model, voter(), 1.0):
-            drawn.append(greedy.draw(engine))
-    return float(majority(pd.concat(drawn), exam.problems).mean())
 
 
 def _elected(group: pd.DataFrame, problem: Problem) -> bool:
