@@ -52,6 +52,7 @@ IMPOSSIBLE = [
     ("arms.one_shot.settings.direction", "up", r"arms\.one_shot\.settings\.direction: not one of gradient, sign"),
     ("models.main.learning_rate", "4e-3", r"models\.main\.learning_rate: .*write 4\.0e-3"),
     ("sampling.group_size", 1, r"sampling\.group_size: 1 is less than the minimum of 2"),
+    ("batch.group_size", 1, r"batch\.group_size: 1 is less than the minimum of 2"),
     ("sampling.temperature", 0, r"sampling\.temperature: 0 is less than or equal"),
     (
         "splits.arithmetic.validation.buckets",
@@ -88,6 +89,12 @@ IMPOSSIBLE = [
         "arms.one_shot_of_20.settings.rollouts",
         25,
         r"arms\.one_shot_of_20\.settings\.rollouts: 25 are not whole groups of 10",
+    ),
+    ("cells.0.override", {"batch": {"promts": 9}}, r"cells\[0\]\.override\.batch: .*'promts'.*did you mean 'prompts'"),
+    (
+        "cells.0.override",
+        {"arms": {"grpo": {"settings": {"stpes": 9}}}},
+        r"cells\[0\]\.override\.arms\.grpo\.settings\.stpes: small_steps has no such setting",
     ),
     ("cells.0.models", ["huge"], r"cells\[0\]\.models: 'huge' is not one of models"),
     ("cells.0.tasks", ["chess"], r"cells\[0\]\.tasks: 'chess' is not one of splits"),
@@ -147,6 +154,14 @@ def test_cells_are_products_and_nothing_is_run_twice():
     assert len(Plan(doubled).jobs) == 9 * 5 + 1
 
 
+def test_a_batch_may_have_larger_groups_than_other_rollouts():
+    config = load("laptop")
+    before = Plan(config).run_cost("main", "arithmetic")
+    config["batch"] |= {"prompts": 1000, "group_size": 48}
+    assert Plan(config).batch_rollouts("main", "arithmetic") == 48_000
+    assert Plan(config).run_cost("main", "arithmetic") == before - 2_000
+
+
 def test_an_override_is_about_its_settings_alone():
     config = changed("cells.3.override", {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}})
     experiment.check(config, SCHEMA)
@@ -155,6 +170,14 @@ def test_an_override_is_about_its_settings_alone():
     assert plan.section("batch", "wide", "arithmetic") == {**config["batch"], "prompts": 500}
     assert plan.arm("wide", "arithmetic", "grpo")["settings"]["steps"] == 7
     assert plan.run_cost("main", "arithmetic") == 50_000 + (12 * 64 + 6 * 64 + 3 * 128 + 2 * 256) * 4
+
+
+def test_an_arm_may_be_tuned_at_one_setting_and_not_at_another():
+    config = changed("cells.3", {**load("laptop")["cells"][3], "arms": ["grpo"], "models": ["wide"]})
+    assert [job.model for job in Plan(config).tuned if job.arm == "grpo"] == ["main", "wide"]
+    config["cells"][3]["override"] = {"arms": {"grpo": {"tune": None}}}
+    experiment.check(config, SCHEMA)
+    assert [job.model for job in Plan(config).tuned if job.arm == "grpo"] == ["main"]
 
 
 def test_the_laptop_experiment_never_shows_a_problem_twice():

@@ -47,6 +47,13 @@ def test_one_phase_is_one_batch_to_its_end(policy, problems):
         assert torch.allclose(weight, found[name], atol=1e-5), name
 
 
+def test_a_phase_may_have_larger_groups(policy, problems):
+    lab = lab_of(policy, problems)
+    assert lab.sampling.group_size == 4
+    list(few_phases.run(lab, replace(SETTINGS, phases=1, group_size=6)))
+    assert lab.ledger.spent()["rollouts"] == 4 * 6
+
+
 def test_every_pass_is_charged(policy, problems):
     lab = lab_of(policy, problems)
     steps = list(few_phases.run(lab, replace(SETTINGS, phases=2, groups_per_step=2, passes=3, checkpoints=(1,))))

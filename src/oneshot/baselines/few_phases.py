@@ -32,6 +32,8 @@ class Settings:
     objective: str = "policy_gradient"
     correction: str = "truncated"
     knob: float = 2.0
+    group_size: int = 0
+    """G; 0: that of the run."""
     checkpoints: tuple[int, ...] = ()
     """Phases after which the policy is measured, besides the last one."""
 
@@ -43,7 +45,7 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     for phase in lab.track(range(1, settings.phases + 1)):
         with lab.ledger.clock():
             problems = next_problems(lab.train, phase, settings.prompts_per_phase)
-            rollouts = lab.draw(problems, phase, differentiated=False)
+            rollouts = lab.draw(problems, phase, differentiated=False, group_size=settings.group_size)
             batch = weigh(rollouts, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
             first, *others = minibatches(batch, settings.groups_per_step, settings.passes, seed=phase - 1)
             largest, mean = lab.climb(masters, batch.iloc[first], charged=False)

@@ -78,9 +78,15 @@ class Lab:
         """Restore the policy to θ0."""
         self.policy.model.load_state_dict(self.base.model.state_dict())
 
-    def draw(self, problems: list[Problem], step: int, differentiated: bool = True) -> pd.DataFrame:
-        """A sampling phase: draw rollouts from the current policy, to learn from, and charge their gradient, too."""
-        rollouts = draw_rollouts(self.engine, problems, Draw(self.run, "train", step), self.sampling)
+    def draw(
+        self, problems: list[Problem], step: int, differentiated: bool = True, group_size: int = 0
+    ) -> pd.DataFrame:
+        """A sampling phase: draw rollouts from the current policy, to learn from, and charge their gradient, too.
+
+        Groups are as large as the run's, unless they have a size of their own.
+        """
+        sampling = replace(self.sampling, group_size=group_size or self.sampling.group_size)
+        rollouts = draw_rollouts(self.engine, problems, Draw(self.run, "train", step), sampling)
         self.ledger.sampling_phase(rollouts, differentiated)
         return rollouts
 

@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import yaml
@@ -37,10 +37,19 @@ def load(name: str, folder: Path) -> dict:
 
 def check(config: dict, schema: dict) -> None:
     """Raise ConfigError for an unknown key, a wrong type or an impossible combination."""
-    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path):
-        raise ConfigError(_in_words(error))
-    for complaint in _complaints(config):
+    for complaint in chain(_misfits(config, schema), _complaints(config)):
         raise ConfigError(complaint)
+    for number, cell in enumerate(config["cells"]):
+        changed = {name: merged(config.get(name), value) for name, value in cell.get("override", {}).items()}
+        overridden = {**config, **changed}
+        for complaint in chain(_misfits(overridden, schema), _about_arms(overridden)):
+            raise ConfigError(f"cells[{number}].override.{complaint}")
+
+
+def _misfits(config: dict, schema: dict) -> Iterator[str]:
+    """What the schema says against a config."""
+    errors = Draft202012Validator(schema).iter_errors(config)
+    yield from map(_in_words, sorted(errors, key=lambda error: error.json_path))
 
 
 def check_host(config: dict) -> None:
@@ -151,7 +160,7 @@ def _about_arms(config: dict) -> Iterator[str]:
             continue
         fields = signatures.settings(SEARCH_SETTINGS if arm["method"] == SEARCHED else METHODS[arm["method"]])
         for key in ("settings", "tune"):
-            if unknown := sorted(set(arm.get(key, {})) - set(fields)):
+            if unknown := sorted(set(arm.get(key) or {}) - set(fields)):
                 yield f"arms.{name}.{key}.{unknown[0]}: {arm['method']} has no such setting: {', '.join(fields)}"
         if missing := [field for field, needed in fields.items() if needed and field not in arm.get("settings", {})]:
             yield f"arms.{name}.settings.{missing[0]}: missing"
@@ -197,11 +206,11 @@ def _about_expectations(config: dict) -> Iterator[str]:
 def _about_arm_at(plan: Plan, model: str, task: str, arm: str) -> Iterator[str]:
     """What an arm's settings ask of the setting that it is run on."""
     entry, whole = plan.arm(model, task, arm), plan.batch_rollouts(model, task)
-    settings, group_size = entry.get("settings", {}), plan.section("sampling", model, task)["group_size"]
+    settings, group_size = entry.get("settings", {}), plan.batch_group_size(model, task)
     if (used := settings.get("rollouts", 0)) % group_size or used > whole:
         yield f"arms.{arm}.settings.rollouts: {used} are not whole groups of {group_size} from the batch"
     train = plan.config["splits"][task]["train"]["problems"]
-    most = max(settings.get("prompts_per_step", 0), *entry.get("tune", {}).get("prompts_per_step", [0]))
+    most = max(settings.get("prompts_per_step", 0), *(entry.get("tune") or {}).get("prompts_per_step", [0]))
     if most > train:
         yield f"arms.{arm}: prompts_per_step: {most} are more than splits.{task}.train.problems, {train}"
 
@@ -219,7 +228,7 @@ def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
         yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
     if search["evaluations"] <= len(search["multiples"]):
         yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
-    group_size = plan.section("sampling", model, task)["group_size"]
+    group_size = plan.batch_group_size(model, task)
     if (used := plan.section("diagnostics", model, task)["rollouts"]) % group_size:
         yield f"diagnostics.rollouts: {used} are not whole groups of {group_size}"
     if search["shares"] != sorted(search["shares"]) or search["shares"][-1] != 1:

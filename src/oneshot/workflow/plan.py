@@ -74,7 +74,7 @@ class Plan:
         """One job for each setting and arm that is tuned, on the policy that no result is reported on."""
         policy = self.config["tuning"]["policy"]
         rows = (Job(job.model, job.task, policy, 0, job.arm) for job in self.jobs)
-        return [job for job in dict.fromkeys(rows) if "tune" in self.arm(job.model, job.task, job.arm)]
+        return [job for job in dict.fromkeys(rows) if self.arm(job.model, job.task, job.arm).get("tune")]
 
     def section(self, name: str, model: str, task: str) -> object:
         """A section of the config for a setting, with the cells' overrides merged into it, in order."""
@@ -100,10 +100,14 @@ class Plan:
         """The tasks that a from-scratch model is pretrained on."""
         return list(self.config["mixtures"][self.config["models"][model]["mixture"]]["tasks"])
 
+    def batch_group_size(self, model: str, task: str) -> int:
+        """Rollouts of a prompt in the one batch."""
+        own = self.section("batch", model, task).get("group_size")
+        return own or self.section("sampling", model, task)["group_size"]
+
     def batch_rollouts(self, model: str, task: str) -> int:
         """N of the one batch."""
-        group_size = self.section("sampling", model, task)["group_size"]
-        return self.section("batch", model, task)["prompts"] * group_size
+        return self.section("batch", model, task)["prompts"] * self.batch_group_size(model, task)
 
     def run_cost(self, model: str, task: str) -> int:
         """Rollouts that the headline arm draws in all: its batch and every evaluation of its search."""
@@ -210,7 +214,7 @@ def _expectations(plan: Plan, wildcards: dict) -> dict:
 
 
 def _arm(key: str):
-    return lambda plan, wildcards: plan.arm(wildcards["model"], wildcards["task"], wildcards["arm"]).get(key, {})
+    return lambda plan, wildcards: plan.arm(wildcards["model"], wildcards["task"], wildcards["arm"]).get(key) or {}
 
 
 FOLLOWING = {
