@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from oneshot.sandbox import SandboxUnavailable
-from oneshot.workflow import catalogue, experiment, readme
+from oneshot.workflow import catalogue, experiment
 from oneshot.workflow.experiment import ConfigError
 from oneshot.workflow.plan import Job, Plan
 
@@ -238,11 +238,6 @@ def test_a_figure_that_reads_what_nothing_writes_is_refused(tmp_path):
 def test_every_entry_of_the_catalogue_has_its_file():
     drawn = {path.stem for path in (ROOT / "src/oneshot/figures").glob("*.py")}
     assert set(catalogue.load(CONFIG / "figures.yaml").names) <= drawn
-
-
-def test_the_readme_is_that_of_the_catalogue():
-    text = (ROOT / "README.md").read_text()
-    assert readme.with_table(text, catalogue.load(CONFIG / "figures.yaml").entries) == text, "make readme"
 
 
 def test_figures_are_about_what_arms_write():

@@ -30,7 +30,7 @@ LABELS = {
     "extrapolated": "half of GRPO, extrapolated",
     "first_update": "first update, longer",
     "grpo_decayed": "GRPO, decaying rate",
-    "grpo_mean": "GRPO, 1/|y|",
+    "grpo_mean": "GRPO, mean over tokens",
     "grpo_reuse": "GRPO, each batch 4 times",
     "grpo_sgd": "GRPO, SGD",
     "gspo": "GSPO",

@@ -168,7 +168,7 @@ def interval_text(row: dict, names: Sequence[str], unit: float, digits: int) -> 
     value, low, high = (unit * row[name] for name in names)
     if pd.isna(value):
         return ""
-    return f"{value:z.{digits}f}" + ("" if pd.isna(low) else f" [{low:z.{digits}f}, {high:z.{digits}f}]")
+    return f"{value:z,.{digits}f}" + ("" if pd.isna(low) else f" [{low:z,.{digits}f}, {high:z,.{digits}f}]")
 
 
 def panels(
