@@ -39,6 +39,7 @@ LABELS = {
     "one_batch_cispo": "one batch, CISPO",
     "one_batch_dpo": "one batch, DPO",
     "one_batch_gentle": "one batch, lower rate",
+    "one_batch_like_grpo": "one batch, GRPO's steps",
     "one_batch_m2po": "one batch, M2PO",
     "one_batch_maxrl": "one batch, MaxRL",
     "one_batch_of_1000": "one batch of 1,000",
