@@ -4,7 +4,7 @@ The key of every rollout is (run, purpose, step, problem, sample). A problem dra
 purpose therefore gets fresh noise. The same key gives every policy the same noise (common random numbers).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,18 +55,22 @@ def draw_rollouts(
     draw: Draw,
     sampling: Sampling,
     *,
-    opening: str = "",
+    openings: Sequence[str] = (),
     also_greedy: bool = False,
     on_finished: Callable[[int], object] = lambda count: None,
 ) -> pd.DataFrame:
     """`group_size` rollouts per problem from the engine's policy, scored by the problem's task.
 
-    Returns the table of `oneshot.rollouts`. `opening` is a forced start of the answer: fed as part of the prompt,
-    verified as part of the completion. With `also_greedy` each problem gets one more, decoded greedily, as its last;
-    what it shares with the others is computed once. `on_finished(n)` is called from time to time with the number of
-    rollouts finished since the last call.
+    Returns the table of `oneshot.rollouts`. `openings` are forced starts of the answers, one for each problem: fed as
+    part of the prompt, verified as part of the completion. With `also_greedy` each problem gets one more, decoded
+    greedily, as its last; what it shares with the others is computed once. `on_finished(n)` is called from time to time
+    with the number of rollouts finished since the last call.
     """
-    prompts = [engine.policy.encode_prompt(problem.task, problem.prompt, opening) for problem in problems]
+    openings = openings or [""] * len(problems)
+    prompts = [
+        engine.policy.encode_prompt(problem.task, problem.prompt, opening)
+        for problem, opening in zip(problems, openings, strict=True)
+    ]
     keys_PG = torch.tensor(
         [
             [
@@ -84,18 +88,22 @@ def draw_rollouts(
         also_greedy=also_greedy,
         on_finished=on_finished,
     )
-    return score(engine.policy, problems, prompts, generation, opening)
+    return score(engine.policy, problems, prompts, generation, openings)
 
 
 def score(
-    policy: Policy, problems: list[Problem], prompts: list[list[int]], generation: Generation, opening: str = ""
+    policy: Policy,
+    problems: list[Problem],
+    prompts: list[list[int]],
+    generation: Generation,
+    openings: Sequence[str],
 ) -> pd.DataFrame:
-    """The rollout table of a generation: padding removed, decoded, and verified with `opening` in front."""
+    """The rollout table of a generation: padding removed, decoded, and verified with its problem's opening in front."""
     lengths = generation.lengths_R.tolist()
     group_size = len(lengths) // len(problems)
     tokens = _ragged(generation.tokens_RT.int(), lengths)
     ended = generation.ended_R.tolist()
-    texts = [opening + policy.decode(row) for row in tokens]
+    texts = [openings[row // group_size] + policy.decode(ids) for row, ids in enumerate(tokens)]
     of_row = [problem for problem in problems for _ in range(group_size)]
     answers = zip(of_row, texts, ended, strict=True)
     verdicts = _verdicts([(problem, text) if end else None for problem, text, end in answers])

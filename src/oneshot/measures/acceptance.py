@@ -1,6 +1,5 @@
 """Is a base policy fit for the question? Measured on the base policy alone, before any gradient is taken."""
 
-from collections import defaultdict
 from collections.abc import Callable
 
 import pandas as pd
@@ -33,9 +32,9 @@ def examine(
     """
     refuse_constant_answers(problems)
 
-    def draw(purpose: str, group_size: int, temperature: float, asked=problems, opening: str = "") -> pd.DataFrame:
+    def draw(purpose: str, group_size: int, temperature: float, asked=problems, openings=()) -> pd.DataFrame:
         sampling = Sampling(temperature, max_new_tokens, group_size)
-        return draw_rollouts(engine, asked, Draw(run, purpose), sampling, opening=opening)
+        return draw_rollouts(engine, asked, Draw(run, purpose), sampling, openings=openings)
 
     sampled, greedy = draw("sampled", NUM_SAMPLES, 1.0), draw("greedy", 1, GREEDY)
     tries = draw("tries", NUM_TRIES, 1.0, problems[:NUM_TRIED])
@@ -58,19 +57,13 @@ def examine(
 
 
 def _forced(draw: Callable[..., pd.DataFrame], problems: list[Problem]) -> dict[str, float]:
-    return {
-        f"{way}_forced": pd.concat([draw(way, 4, 1.0, *group) for group in _by_opening(way, asked)]).reward.mean()
-        for task, asked in by_task(problems).items()
-        for way in forced_openings(task)
-    }
-
-
-def _by_opening(way: str, problems: list[Problem]) -> list[tuple[list[Problem], str]]:
-    """(problems, the opening that they share) for every opening that the way, or stem, has."""
-    found = defaultdict(list)
-    for problem in problems:
-        found[task_class(problem.task).opening(way, problem)].append(problem)
-    return [(asked, opening) for opening, asked in found.items()]
+    found = {}
+    for name, asked in by_task(problems).items():
+        task = task_class(name)
+        for way in forced_openings(name):
+            openings = [task.opening(way, problem) for problem in asked]
+            found[f"{way}_forced"] = draw(way, 4, 1.0, asked, openings).reward.mean()
+    return found
 
 
 def _by_task(quantity: str, rollouts: pd.DataFrame, problems: list[Problem]) -> dict[str, float]:
