@@ -31,6 +31,5 @@ class Settings:
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy for m steps; the last one has the factors."""
     rates = (settings.learning_rate, settings.prompts_per_step, settings.steps, settings.objective)
-    lab = replace(lab, budget=0)
-    for step in small_steps.run(lab, small_steps.Settings(*rates)):
+    for step in small_steps.run(lab, small_steps.Settings(*rates, to_budget=False)):
         yield replace(step, factors=settings.factors if step.chosen else ())

@@ -29,10 +29,12 @@ class Settings:
     learning_rate: float
     prompts_per_step: int
     steps: int
-    """Steps of the nominal comparison. The arm continues until it has spent the lab's budget."""
+    """Steps of the nominal comparison."""
     objective: str = "policy_gradient"
     optimizer: str = "adamw"
     """Or sgd, which takes steps along g itself."""
+    to_budget: bool = True
+    """Whether the arm continues until it has spent the lab's budget."""
     decay: bool = False
     """Whether the learning rate falls to 0 by the last step, linearly."""
     checkpoints: tuple[int, ...] = ()
@@ -43,7 +45,7 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
     make = partial(OPTIMIZERS[settings.optimizer], learning_rate=settings.learning_rate)
     masters = MasterWeights(lab.policy.model, make)
-    last = num_steps(settings, lab.sampling.group_size, lab.budget)
+    last = num_steps(settings, lab.sampling.group_size, lab.budget if settings.to_budget else 0)
     reported = {settings.steps, last}
     for step in lab.track(range(1, last + 1)):
         if settings.decay:
