@@ -24,6 +24,7 @@ from oneshot.figures import (
     landscape,
     linearity,
     methods,
+    pareto,
     pass_at_k,
     retention,
     signs,
@@ -295,3 +296,29 @@ def test_retention_draws_where_arms_end(tmp_path):
 )
 def test_labels_keep_their_distance_below_the_top(heights, expected):
     assert style._apart(heights, 0.2) == pytest.approx(expected)
+
+
+def test_steps_are_sorted_by_the_rollouts_that_they_share(tmp_path):
+    """GRPO counts at its nominal length; budgets, searched steps and phases are families of their own."""
+    paths = [path for path in write_all(tmp_path, (1,)) if path.stem in CATALOGUE["pareto"]["reads"]]
+    for arm in ("steps_10", "steps_10_of_9000", "large_steps_2", "steps_200", "grpo_mean"):
+        tables = ArmTables()
+        tables.points = [point(4, "test", 0.5, chosen=True, rollouts=7, gradient_steps=4, sampling_phases=4)]
+        tables.timings = [{"point": 4, "chosen": True, "seconds": 1.0}]
+        out = {name: tmp_path / arm / f"{name}.csv" for name in TABLES}
+        tables.write(identity(1, arm), out)
+        paths += [out["points"], out["timings"]]
+    data = pareto.frame(Tables(paths))
+    found = {(row.arm, row.family) for row in data.itertuples()}
+    assert found == {
+        ("base", "base"),
+        ("grpo", "50000"),
+        ("one_shot", "searched"),
+        ("steps_10", "50000"),
+        ("steps_10_of_9000", "9000"),
+        ("large_steps_2", "searched"),
+        ("steps_200", "50000"),
+        ("steps_200", "phases"),
+    }
+    assert data[data.arm == "grpo"].gradient_steps.tolist() == [10]
+    pareto.draw(data)
