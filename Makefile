@@ -30,7 +30,7 @@ record: $(VENV)/installed  ## this run's tables become those of the reference ru
 gallery: $(VENV)/installed  ## the README's pictures, from the laptop experiment's main job
 	$(SNAKEMAKE) gallery
 
-readme: $(VENV)/installed  ## the README's generated table
+readme: $(VENV)/installed  ## the generated tables of README and findings
 	$(BIN)/python -m oneshot.workflow.readme
 
 code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)

@@ -1,7 +1,7 @@
-"""The README's generated parts, from the catalogue of figures and the reference run: `make readme`.
+"""Generated parts of the README and of paper/findings.md, from the figures' catalogue and the reference run.
 
-A part stands between two comments that name it. Results are those in `expected/`, for the arms of each config that have
-been recorded: a table cannot say what no run has shown.
+A part stands between two comments that name it, and `make readme` writes it. Results are those in `expected/`, for the
+arms of each config that have been recorded: a table cannot say what no run has shown.
 """
 
 import re
@@ -48,7 +48,8 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "breadth": _measured(quoted.breadth),
     "uses of contexts_64": _measured(quoted.uses, "contexts_64"),
 }
-"""Part of the README -> function of the project's root that gives its Markdown."""
+"""Part -> function of the project's root that gives its Markdown."""
+FILES = ("README.md", "paper/findings.md")
 
 
 @contextmanager
@@ -86,12 +87,12 @@ def _arm(job: Job) -> str:
 
 
 def with_parts(text: str, root: Path) -> str:
-    """The README with its generated parts replaced. Raises ValueError for a part that nothing generates."""
+    """The text with its generated parts replaced. Raises ValueError for a part that nothing generates."""
 
     def replaced(match: re.Match) -> str:
         name = match["name"]
         if name not in PARTS:
-            raise ValueError(f"README.md: nothing generates '{name}': expected one of {', '.join(PARTS)}")
+            raise ValueError(f"nothing generates the part '{name}': expected one of {', '.join(PARTS)}")
         return f"{match['begin']}\n{PARTS[name](root)}\n{match['end']}"
 
     begin, end = (
@@ -102,8 +103,9 @@ def with_parts(text: str, root: Path) -> str:
 
 
 def main() -> None:
-    path = project_root() / "README.md"
-    write_text(with_parts(path.read_text(), project_root()), path)
+    for name in FILES:
+        path = project_root() / name
+        write_text(with_parts(path.read_text(), project_root()), path)
 
 
 if __name__ == "__main__":
