@@ -2,12 +2,13 @@
 PYTHON ?= python3
 E ?= laptop
 F ?= central
+R ?= expected
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder smollm2 restore record gallery readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder smollm2 restore record gallery verify readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +30,9 @@ record: $(VENV)/installed  ## this run's tables become those of the reference ru
 
 gallery: $(VENV)/installed  ## the README's pictures, from the laptop experiment's main job
 	$(SNAKEMAKE) gallery
+
+verify: $(VENV)/installed  ## every claim against the reference run; with R=results, against this checkout's own runs
+	$(BIN)/python -m oneshot.workflow.claims $(R)
 
 readme: $(VENV)/installed  ## the generated tables of README and findings
 	$(BIN)/python -m oneshot.workflow.readme

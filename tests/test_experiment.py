@@ -15,7 +15,7 @@ from oneshot.workflow.plan import Job, Plan
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
-SHARED = ("protocol", "schema", "figures")
+SHARED = ("protocol", "schema", "figures", "claims")
 SHIPPED = [path.stem for path in sorted(CONFIG.glob("*.yaml")) if path.stem not in SHARED]
 
 
