@@ -61,8 +61,8 @@ test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 
 test-all: test test-slow  ## all tests but vLLM's
 
-paper: figures  ## the paper, from the results
-	$(BIN)/python -c "import typst; typst.compile('paper/main.typ', output='paper/main.pdf', root='.')"
+paper: $(VENV)/installed  ## the paper, from the reference run; with R=results, from this checkout's own runs
+	$(BIN)/python -m oneshot.workflow.paper $(R)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
@@ -77,4 +77,4 @@ $(VENV)/smollm2: $(VENV)/installed
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/smollm2 scratch .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/smollm2 scratch paper/build .snakemake paper/main.pdf

@@ -161,7 +161,7 @@ def test_agreement_is_drawn_beside_its_predictions(tables):
 
 def test_both_sides_of_the_gradient_are_told(tables):
     told = signs.draw(signs.frame(tables))
-    assert "| main, sums | raw | -0.990 [-0.990, -0.990] |  | -0.990" in told
+    assert "| sums | raw | -0.990 [-0.990, -0.990] |  | -0.990" in told
     assert "| 1 / 0.5 | 0.900 / 0.600 |" in told
 
 
@@ -186,7 +186,7 @@ def test_a_mixed_test_is_told_by_task(tmp_path):
     assert table.accuracy["easy", "grpo"] == pytest.approx(np.mean(GRPO))
     assert table.accuracy["hard", "grpo"] == pytest.approx(np.mean(GRPO) - 0.1)
     assert table.recovered_sampled["hard", "one_shot"] == pytest.approx(table.recovered_sampled["easy", "one_shot"])
-    assert by_task.draw(by_task.frame(Tables(paths))).count("**main, sums: hard**") == 1
+    assert by_task.draw(by_task.frame(Tables(paths))).count("**sums: hard**") == 1
 
 
 def test_what_was_not_expected_is_drawn_hollow():

@@ -15,7 +15,8 @@ from oneshot.figures.tables import HEADLINE, Tables, over_policies
 RANDOM = "one_shot_random"
 PANELS = {"all": "weights", "function": "log-probs"}
 """Kind of cosine -> what it is between."""
-LIMITS = (-0.65, 1.05)
+LOWEST, MARGIN = -0.1, 0.05
+"""Where the axis ends below, if no cosine is lower, and how far it goes beyond them."""
 COLUMNS = ["direction", "kind", "cosine", "chance", "path_reliability", "direction_reliability", "corrected"]
 
 
@@ -25,11 +26,12 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings = style.settings_of(data)
+    settings, told = style.settings_of(data), data[data.kind.isin(PANELS)]
     figure, axes = style.panels([title for title, _ in settings], columns=len(PANELS), height=2.1, sharey=True)
     for (_, rows), row in zip(settings, axes, strict=True):
         for panel, (kind, name) in zip(row, PANELS.items(), strict=True):
-            panel.set(xlabel="gradient steps", xscale="log", ylim=LIMITS, ylabel=f"cosine, {name}")
+            panel.set(xlabel="gradient steps", ylabel=f"cosine, {name}")
+            panel.set_ylim(min(LOWEST, told.cosine.min() - MARGIN), 1 + MARGIN)
             _panel(panel, rows[rows.kind == kind])
     return figure
 
@@ -51,4 +53,5 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     for _, path in rows[rows.direction == RANDOM].groupby("arm", sort=False):
         mean = over_policies(path, ["step"], "cosine")
         panel.plot(mean.step, mean.value, ":", color=style.color(RANDOM), zorder=0)
+    style.log_axis(panel)
     style.label_ends(panel, ends)

@@ -61,10 +61,7 @@ def uses(tables: Tables) -> str:
 def _by_setting(tables: Tables) -> list[tuple[str, pd.DataFrame]]:
     """(name, a row for each arm) of every setting."""
     groups = first_look(tables).groupby(SETTING, sort=False)
-    return [
-        (style.setting_name(model, task).removeprefix("main, "), rows.set_index("arm"))
-        for (_, model, task), rows in groups
-    ]
+    return [(style.setting_name(model, task), rows.set_index("arm")) for (_, model, task), rows in groups]
 
 
 def _accuracy(found: pd.DataFrame, arm: str) -> str:

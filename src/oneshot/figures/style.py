@@ -149,7 +149,9 @@ def log_axis(axes: Axes) -> None:
 
 
 def setting_name(model: str, task: str) -> str:
-    return model.replace("_", " ") if model == task else f"{model}, {task}"
+    """The task, and the model if it is neither the main one nor the task's own."""
+    named = task if model in ("main", task) else f"{model}, {task}"
+    return named.replace("_", " ")
 
 
 def setting_names(frame: pd.DataFrame) -> pd.Series:
