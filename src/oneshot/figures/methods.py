@@ -2,7 +2,8 @@
 
 A panel a setting, a row an arm, the best on top by their mean share of the range between base and GRPO. Full points are
 sampled, hollow ones greedy; whiskers are 95 % t intervals over policies. Vertical lines are the base and GRPO, sampled.
-At the right: rollouts in all, sampling phases and gradient steps, as on the first setting that has the arm.
+At the right, of the first setting that has the arm: rollouts in all, sampling phases, gradient steps, and what is left
+of an unrelated task, in %.
 """
 
 from textwrap import fill
@@ -15,11 +16,17 @@ from oneshot.arms import IDENTITY
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, RIVAL, SETTING, Tables, accuracies, at_last, by_decoding, with_base
 
-COSTS = {"rollouts": "rollouts", "sampling_phases": "phases", "gradient_steps": "steps"}
+COLUMNS = {
+    "rollouts": ("rollouts", 1, 0),
+    "sampling_phases": ("phases", 1, 0),
+    "gradient_steps": ("steps", 1, 0),
+    "retention_accuracy": ("kept, %", 100, 0),
+}
+"""Column of the points -> its head, its unit and its digits."""
 ROW, MARGIN = 0.17, 1.1
 """Height of a row, and of everything else, in inches."""
-COSTS_WIDTH = 0.6
-"""Width of the columns of costs, in panels."""
+COLUMNS_WIDTH = 0.7
+"""Width of the columns together, in panels."""
 FILLED = {"sampled": None, "greedy": "white"}
 """Decoding -> what its points are filled with; None: the arm's colour."""
 
@@ -27,13 +34,13 @@ FILLED = {"sampled": None, "greedy": "white"}
 def frame(tables: Tables) -> pd.DataFrame:
     """Every arm at its last chosen point, and the base."""
     points = at_last(with_base(tables.points[tables.points.split == "test"]))
-    return by_decoding(points)[[*IDENTITY, "decoding", "accuracy", *COSTS]].reset_index(drop=True)
+    return by_decoding(points)[[*IDENTITY, "decoding", "accuracy", *COLUMNS]].reset_index(drop=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
     settings = list(data.groupby(style.setting_names(data), sort=False))
     places = {arm: place for place, arm in enumerate(_ranked(data))}
-    widths = [*[1.0] * len(settings), COSTS_WIDTH]
+    widths = [*[1.0] * len(settings), COLUMNS_WIDTH]
     height = MARGIN + ROW * len(places)
     figure, axes = style.panels([""], columns=len(widths), height=height, sharey=True, width_ratios=widths)
     *panels, last = axes[0]
@@ -42,7 +49,7 @@ def draw(data: pd.DataFrame) -> Figure:
         panel.set_title(fill(name, 18), loc="left", fontsize=7)
     axes[0][0].set_yticks(list(places.values()), list(map(style.label, places)), fontsize=7)
     axes[0][0].set_ylim(len(places) - 0.5, -0.5)
-    _costs(last, data, places)
+    _columns(last, data, places)
     figure.supxlabel("test accuracy", fontsize=8)
     return figure
 
@@ -67,11 +74,12 @@ def _panel(panel: Axes, rows: pd.DataFrame, places: dict[str, int]) -> None:
     panel.set(xlim=(-0.03, 1.05), xticks=[0, 0.5, 1])
 
 
-def _costs(panel: Axes, data: pd.DataFrame, places: dict[str, int]) -> None:
-    spent = data.groupby([*SETTING, "arm"], sort=False)[list(COSTS)].mean().groupby("arm").first()
-    for column, (cost, name) in enumerate(COSTS.items()):
-        across, at = (column + 1) / len(COSTS), {"fontsize": 6, "ha": "right", "va": "center"}
-        panel.text(across, -1, name, color="gray", **at)
+def _columns(panel: Axes, data: pd.DataFrame, places: dict[str, int]) -> None:
+    means = data.groupby([*SETTING, "arm"], sort=False)[list(COLUMNS)].mean().groupby("arm").first()
+    for number, (column, (head, unit, digits)) in enumerate(COLUMNS.items(), start=1):
+        across, at = number / len(COLUMNS), {"fontsize": 6, "ha": "right", "va": "center"}
+        panel.text(across, -1, head, color="gray", **at)
         for arm, place in places.items():
-            panel.text(across, place, f"{spent[cost][arm]:,.0f}", **at)
+            value = means[column][arm]
+            panel.text(across, place, "" if pd.isna(value) else f"{unit * value:,.{digits}f}", **at)
     panel.set_axis_off()
