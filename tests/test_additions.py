@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from oneshot.baselines.lab import Step
 
-CONTROL = True
+MAY_STAND_STILL = True
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Methods, one file each: a docstring with the mathematics, `Settings`, and `run(lab, settings)`, a generator of steps.
 
 `METHODS` maps each name to its module. A method that learns from the one-shot batch sets `USES_BATCH = True`; the
-others draw their own rollouts. One that is not expected to learn sets `CONTROL = True`. Planning imports no method: it
+others draw their own rollouts. One that may learn nothing sets `MAY_STAND_STILL = True`. Planning imports no method: it
 reads `Settings` and `USES_BATCH` from the source.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from oneshot.baselines.lab import Lab, Step
 from oneshot.sampling import summarise_rollouts
 
-CONTROL = True
+MAY_STAND_STILL = True
 
 
 @dataclass(frozen=True)

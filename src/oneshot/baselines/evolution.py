@@ -22,6 +22,8 @@ from oneshot.steps.line_search import move
 from oneshot.steps.search import winner
 from oneshot.vectors import Vector
 
+MAY_STAND_STILL = True  # no guess need be better than θ0
+
 
 @dataclass(frozen=True)
 class Settings(Search):

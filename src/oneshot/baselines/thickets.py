@@ -23,6 +23,8 @@ from oneshot.baselines.perturbations import noise, scores
 from oneshot.steps.line_search import move, moved
 from oneshot.vectors import Vector
 
+MAY_STAND_STILL = True  # no guess need be better than θ0
+
 
 @dataclass(frozen=True)
 class Settings:

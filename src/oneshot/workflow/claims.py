@@ -14,6 +14,7 @@ to clear:
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,9 @@ def load(path: Path) -> list[Claim]:
 
 def checked(claims: list[Claim], results: Path, root: Path) -> pd.DataFrame:
     """A row for each claim: value, low, high, and the verdict that they give (`found`)."""
-    rows = []
+    tables, rows = cache(lambda kind, task: measured.tables_in(results, root, (kind,), only=task)), []
     for claim in claims:
-        kinds = (claim.measure.get("table", "points"),)
-        interval = _interval(claim, measured.tables_in(results, root, kinds, only=claim.task))
+        interval = _interval(claim, tables(claim.measure.get("table", "points"), claim.task))
         rows.append({**interval, "found": claim.judge(interval)})
     return pd.DataFrame(rows)
 
