@@ -26,7 +26,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings, told = style.settings_of(data), data[data.kind.isin(PANELS)]
+    settings, told = style.settings_of(data), data[data.kind.isin(PANELS) & data.direction.isin((HEADLINE, RANDOM))]
     figure, axes = style.panels([title for title, _ in settings], columns=len(PANELS), height=2.1, sharey=True)
     for (_, rows), row in zip(settings, axes, strict=True):
         for panel, (kind, name) in zip(row, PANELS.items(), strict=True):

@@ -5,9 +5,8 @@ one for steps along the gradient itself, whose sizes are searched for. Right, wh
 gradient steps: accuracy against sampling phases. Whiskers and bands are 95 % t intervals over policies.
 """
 
-import re
-
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,29 +14,26 @@ from oneshot.arms import IDENTITY
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, HEADLINE, RIVAL, Tables, at_chosen, at_last, over_policies, with_base
 
-NOMINAL = 50_000
-"""Rollouts of the arms that do not name their own, without any search."""
-STEPS = re.compile(r"steps_(?P<steps>\d+)(_of_(?P<rollouts>\d+))?")
-SEARCHED = "large_steps"
+SHARED, SEARCHED = "steps_", "large_steps"
+"""Beginnings of the names of arms: steps that share a budget, and steps of searched sizes."""
 PHASES = ("one_batch", "phases_2", "phases_4", "phases_16", "steps_200")
 """Arms of about 200 gradient steps."""
 FAMILIES = {"searched": "sizes searched for", "phases": ""}
-SHADES = ("#56B4E9", "#0072B2", "#0B3C5D")
-"""Of budgets, the smallest first."""
+SHADES = "Blues_d"
+"""The palette of budgets, the smallest first."""
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    """A row for each run, family and number of steps: `family` is a budget, `searched` or `phases`."""
+    """A row for each run, family and number of steps: `family` is the rollouts drawn, `searched` or `phases`."""
     points = with_base(tables.timed(tables.points[tables.points.split == "test"]))
     last = at_last(points)
     known = at_chosen(points[points.arm == RIVAL])
     nominal = known[known.rollouts == known.groupby(IDENTITY).rollouts.transform("min")]
-    parts = [last[last.arm == BASE].assign(family=BASE), nominal.assign(family=str(NOMINAL))]
-    for arm, rows in last.groupby("arm", sort=False):
-        if found := STEPS.fullmatch(arm):
-            parts.append(rows.assign(family=found["rollouts"] or str(NOMINAL)))
-        elif arm == HEADLINE or arm.startswith(SEARCHED):
-            parts.append(rows.assign(family="searched"))
+    parts = [last[last.arm == BASE].assign(family=BASE)]
+    shared = last[last.arm.str.startswith(SHARED)]
+    for fresh in (nominal, shared):
+        parts.append(fresh.assign(family=fresh.rollouts.astype(int).astype(str)))
+    parts.append(last[(last.arm == HEADLINE) | last.arm.str.startswith(SEARCHED)].assign(family="searched"))
     parts.append(last[last.arm.isin(PHASES)].assign(family="phases"))
     kept = ["family", "accuracy", "greedy_accuracy", "gradient_steps", "sampling_phases", "rollouts", "seconds"]
     return pd.concat(parts, ignore_index=True)[[*IDENTITY, *kept]]
@@ -48,7 +44,8 @@ def draw(data: pd.DataFrame) -> Figure:
     figure, axes = style.panels([name for name, _ in settings], columns=2, height=2.2, sharey="row")
     for (_, rows), (left, right) in zip(settings, axes, strict=True):
         budgets = sorted((name for name in set(rows.family) if name.isdecimal()), key=int)
-        shades = {**dict(zip(budgets, SHADES[-len(budgets) :], strict=False)), "searched": style.color(HEADLINE)}
+        blues = sns.color_palette(SHADES, len(budgets))
+        shades = {**dict(zip(budgets, blues, strict=True)), "searched": style.color(HEADLINE)}
         names = {name: f"{int(name):,} rollouts" for name in budgets} | FAMILIES
         _panel(left, rows, "gradient_steps", {name: shades[name] for name in (*budgets, "searched")}, names)
         left.set(xlabel="on-policy steps", ylabel="test accuracy, sampled")

@@ -12,7 +12,6 @@ to clear:
 """
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,12 +119,11 @@ def table(claims: list[Claim], found: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    sources = {"expected": measured.reference, "results": lambda root: nullcontext(root / "results")}
-    if len(sys.argv) != 2 or sys.argv[1] not in sources:
+    if len(sys.argv) != 2 or sys.argv[1] not in measured.SOURCES:
         sys.exit("usage: python -m oneshot.workflow.claims expected|results")
     root = project_root()
     claims = load(root / "config/claims.yaml")
-    with sources[sys.argv[1]](root) as results:
+    with measured.source(sys.argv[1], root) as results:
         found = checked(claims, results, root)
     wrong = 0
     for claim, row in zip(claims, found.to_dict("records"), strict=True):

@@ -11,6 +11,7 @@ from oneshot.workflow.plan import Job, Plan
 
 EXPERIMENTS = ("ladder", "code", "smollm2", "laptop")
 """In the order in which their settings are shown."""
+SOURCES = ("expected", "results")
 
 
 @contextmanager
@@ -24,6 +25,16 @@ def reference(root: Path) -> Iterator[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
         yield Path(folder)
+
+
+@contextmanager
+def source(name: str, root: Path) -> Iterator[Path]:
+    """The folder of that name's tables: `expected`, the reference run, or `results`, this checkout's own runs."""
+    if name == "results":
+        yield root / "results"
+    else:
+        with reference(root) as folder:
+            yield folder
 
 
 def tables_in(

@@ -7,7 +7,6 @@ Writes `paper/build/`: `arms.csv`, a row for each setting and arm; `claims.csv`;
 """
 
 import sys
-from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -62,12 +61,11 @@ def build(results: Path, root: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    sources = {"expected": measured.reference, "results": lambda root: nullcontext(root / "results")}
-    if len(sys.argv) != 2 or sys.argv[1] not in sources:
+    if len(sys.argv) != 2 or sys.argv[1] not in measured.SOURCES:
         sys.exit("usage: python -m oneshot.workflow.paper expected|results")
     root = project_root()
     try:
-        with sources[sys.argv[1]](root) as results:
+        with measured.source(sys.argv[1], root) as results:
             build(results, root, root / "paper/build")
     except MissingInput as error:
         sys.exit(str(error))
