@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder smollm2 restore record gallery verify readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ code: $(VENV)/installed  ## the laptop experiment's code task (Linux only)
 
 ladder: $(VENV)/installed  ## organisms that differ in why one step could fall short of many
 	$(SNAKEMAKE) figures --configfile config/ladder.yaml
+
+scale: $(VENV)/installed  ## a sweep over four sizes of model
+	$(SNAKEMAKE) figures --configfile config/scale.yaml
 
 smollm2: $(VENV)/smollm2  ## the experiment on a pretrained model, SmolLM2-135M
 	$(SNAKEMAKE) figures --configfile config/smollm2.yaml
@@ -77,4 +80,4 @@ $(VENV)/smollm2: $(VENV)/installed
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/smollm2 scratch paper/build .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/scale figures/smollm2 scratch paper/build .snakemake paper/main.pdf

@@ -2,7 +2,7 @@
 #
 #   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─┬─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
 #   00 policy ───┘     (gate)      │   (shards)     (shards)   └─ 03 slope, 04 batch, curvature ─┤
-#                                  ├─ 01 tries ─────────────────────────────────────────────────┤
+#                                  ├─ 01 tries, 06 scale ───────────────────────────────────────┤
 #                                  ├─ 01 base ─┬─ (03 line search)                              │
 #                                  │           └─ 05 baseline, any other arm ─┬─────────────────┤
 #                                  │                            with its path └─ 04 trajectory, turning
@@ -127,6 +127,7 @@ PATHS = {
         BASE + "/acceptance.csv",
         plan.policies if jobs == plan.jobs else jobs,  # some policies are only examined
     ),
+    "neighbours": lambda jobs: once(BASE + "/neighbours.csv", jobs),
     "expectations": lambda jobs: once(rules.expectations.output.expectations, jobs),
     "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
     "theory": lambda jobs: [RESULTS + "/theory.csv"],
@@ -496,6 +497,22 @@ use rule notebook as curvature with:
     params:
         code=code("04_curvature"),
         settings=settings("04_curvature"),
+
+
+use rule notebook as scale with:
+    input:
+        ancient("notebooks/06_scale.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        retention_path=PROBLEMS + "/retention.jsonl",
+        acceptance_path=BASE + "/acceptance.csv",
+    output:
+        neighbours=BASE + "/neighbours.csv",
+    log:
+        BASE + "/06_scale.ipynb",
+    params:
+        code=code("06_scale"),
+        settings=settings("06_scale"),
 
 
 use rule notebook as trajectory with:

@@ -148,7 +148,7 @@ def test_cells_are_products_and_nothing_is_run_twice():
     assert plan.jobs[0] == Job("main", "arithmetic", 1, 0, "one_shot")
     assert len(plan.jobs) == len(set(plan.jobs)) == 9 * 5 + 3 * 4 + 1
     assert Job("main", "arithmetic", 1, 1, "grpo") in plan.jobs
-    assert {job.model for job in plan.policies} == {"main", "small", "wide", "large"}
+    assert [job.policy for job in plan.policies] == [1, 2, 3, 4, 5]
     assert [(job.policy, job.arm) for job in plan.tuned] == [(0, "one_batch"), (0, "grpo")]
     doubled = changed("cells.1.runs", [0])
     assert len(Plan(doubled).jobs) == 9 * 5 + 1
@@ -162,8 +162,17 @@ def test_a_batch_may_have_larger_groups_than_other_rollouts():
     assert Plan(config).run_cost("main", "arithmetic") == before - 2_000
 
 
+def with_a_second_model(**cell):
+    """The laptop experiment with one more model, `wide`, and one more cell, about it alone."""
+    config = load("laptop")
+    config["models"]["wide"] = config["models"]["main"]
+    config["cells"].append({"models": ["wide"], "tasks": ["arithmetic"], "policies": [1], **cell})
+    return config
+
+
 def test_an_override_is_about_its_settings_alone():
-    config = changed("cells.3.override", {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}})
+    override = {"batch": {"prompts": 500}, "arms": {"grpo": {"settings": {"steps": 7}}}}
+    config = with_a_second_model(override=override)
     experiment.check(config, SCHEMA)
     plan = Plan(config)
     assert plan.section("batch", "main", "arithmetic")["prompts"] == 5000
@@ -173,7 +182,7 @@ def test_an_override_is_about_its_settings_alone():
 
 
 def test_an_arm_may_be_tuned_at_one_setting_and_not_at_another():
-    config = changed("cells.3", {**load("laptop")["cells"][3], "arms": ["grpo"], "models": ["wide"]})
+    config = with_a_second_model(arms=["grpo"])
     assert [job.model for job in Plan(config).tuned if job.arm == "grpo"] == ["main", "wide"]
     config["cells"][3]["override"] = {"arms": {"grpo": {"tune": None}}}
     experiment.check(config, SCHEMA)

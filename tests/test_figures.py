@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from made_up import BASE, GRPO, ONE_SHOT, by_problem, identity, point, write_all
+from made_up import BASE, GRPO, ONE_SHOT, around, by_problem, identity, point, write_all
 
-from oneshot.arms import TABLES, ArmTables
+from oneshot.arms import IDENTITY, TABLES, ArmTables
 from oneshot.figures import (
     breadth,
     by_task,
@@ -27,6 +27,7 @@ from oneshot.figures import (
     pareto,
     pass_at_k,
     retention,
+    scale,
     signs,
     style,
     turning,
@@ -323,3 +324,38 @@ def test_steps_are_sorted_by_the_rollouts_that_they_share(tmp_path):
     }
     assert data[data.arm == "grpo"].gradient_steps.tolist() == [10]
     pareto.draw(data)
+
+
+SIZES = {"small": 10_000, "main": 100_000, "large": 1_000_000}
+
+
+def swept(folder):
+    """Tables of three sizes, of which one step gains 0.2, 0.25 and 0.3, half a point more or less, and GRPO 0.3."""
+    for index, (model, size) in enumerate(SIZES.items()):
+        for policy in (1, 2):
+            head = dict(zip(IDENTITY[:4], ("made_up", model, "sums", policy), strict=True))
+            for arm, gain in (("one_shot", 0.185 + 0.05 * index + 0.01 * policy), ("grpo", 0.3)):
+                made = ArmTables()
+                made.points = [point(0, "test", 0.3), point(2, "test", 0.3 + gain, chosen=True, rollouts=9)]
+                made.quantity("noise_scale", 10.0**index, "rollouts")
+                out = {table: folder / f"{model}{policy}" / arm / f"{table}.csv" for table in TABLES}
+                made.write({**head, "run": 0, "arm": arm}, out)
+                yield from (out["points"], out["quantities"])
+            bands = {"quantity": "sampled", "value": 0.3, "lowest": 0.2, "highest": 0.6, "parameters": size}
+            for name, rows in (("acceptance", [{**head, **bands}]), ("neighbours", list(around(head)))):
+                write_csv(pd.DataFrame(rows), folder / f"{model}{policy}" / f"{name}.csv")
+                yield folder / f"{model}{policy}" / f"{name}.csv"
+
+
+def test_a_sweep_over_sizes_is_drawn_with_its_slope(tmp_path):
+    data = scale.frame(Tables(list(swept(tmp_path))))
+    figure = scale.draw(data)
+    _, share, alpha, noise, dense, apart = figure.axes
+    line = share.get_lines()[0]
+    assert line.get_xdata().tolist() == list(SIZES.values())
+    assert line.get_ydata() == pytest.approx([2 / 3, 2.5 / 3, 1])
+    assert share.texts[0].get_text().startswith("+0.17 [+0.14, +0.20]")
+    assert alpha.get_lines()[0].get_ydata() == pytest.approx([2, 2, 2])
+    assert noise.get_lines()[0].get_ydata() == pytest.approx([1, 10, 100])
+    assert dense.get_lines()[0].get_ydata() == pytest.approx([0.25] * 3)
+    assert apart.get_lines()[0].get_ydata() == pytest.approx([2] * 3)

@@ -31,12 +31,14 @@ JOBS = {
     "trajectory": ("04_trajectory", RUN),
     "turning": ("04_turning", RUN),
     "curvature": ("04_curvature", RUN),
+    "scale": ("06_scale", {**SETTING, "policy": "1"}),
     "baseline": ("05_baseline", {**RUN, "arm": "grpo"}),
     "tuning": ("05_tuning", {**SETTING, "arm": "grpo"}),
     "summary": ("10_summary", {}),
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
-DRAWS = {"acceptance", "base", "tries", "sample", "line_search", "slope", "baseline", "turning", "curvature", "tuning"}
+DRAWS = {"acceptance", "base", "tries", "sample", "line_search", "slope"}
+DRAWS |= {"baseline", "turning", "curvature", "tuning", "scale"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -46,7 +48,7 @@ TOLD = {
     "splits": {"problems"},
     "acceptance": {"acceptance"},
     "expectations": {"expectations"},
-    "sampling": {"acceptance", "base", "tries", "sample", "baseline", "turning", "tuning"},
+    "sampling": {"acceptance", "base", "tries", "sample", "baseline", "turning", "tuning", "scale"},
     "engine": DRAWS,
     "rewards": {"gradient", "direction", "baseline", "tuning"},
     "evaluation": {"base", "tries", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
@@ -64,6 +66,7 @@ TOLD = {
     "tuning": {"tuning"},
     "theory": {"theory"},
     "diagnostics": {"turning", "curvature"},
+    "neighbours": {"scale"},
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }

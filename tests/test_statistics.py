@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from oneshot.statistics import bootstrap_interval, fieller_interval, pass_at_k, t_interval, variance_reduction
+from oneshot.statistics import (
+    bootstrap_interval,
+    fieller_interval,
+    pass_at_k,
+    slope_interval,
+    t_interval,
+    variance_reduction,
+)
 
 
 def test_t_interval_is_scipys():
@@ -66,3 +73,11 @@ def test_variance_reduction():
     a = np.array([0.0, 1.0, 0.0, 1.0])
     assert variance_reduction(a - a, a, a) == 1
     assert variance_reduction(a - (1 - a), a, 1 - a) == pytest.approx(-1)
+
+
+def test_the_slope_of_a_line_and_of_a_known_regression():
+    assert slope_interval([1, 2, 3], [2, 4, 6]) == pytest.approx((2, 2, 2))
+    slope, low, high = slope_interval([0, 1, 2, 3], [0, 2, 1, 3])
+    assert (slope, high - slope) == pytest.approx((0.8, 4.3027 * 0.4243), rel=1e-3)
+    assert low == pytest.approx(2 * slope - high)
+    assert np.isnan(slope_interval([0, 1], [0, 1])[1])

@@ -64,6 +64,16 @@ def fieller_interval(
     return ratio, (b - root) / a, (b + root) / a
 
 
+def slope_interval(x: np.ndarray, y: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
+    """(slope, low, high) of the least-squares line through independent points; no interval for fewer than three."""
+    if len(x) < 3:
+        slope = np.diff(y)[0] / np.diff(x)[0] if len(x) == 2 else math.nan
+        return float(slope), math.nan, math.nan
+    line = stats.linregress(x, y)
+    half_width = stats.t.ppf((1 + level) / 2, len(x) - 2) * line.stderr
+    return float(line.slope), float(line.slope - half_width), float(line.slope + half_width)
+
+
 def pass_at_k(num_correct: np.ndarray, num_samples: int, k: int) -> np.ndarray:
     """Unbiased pass@k of every problem, 1 - C(n-c, k) / C(n, k) (Chen et al. 2021): [P] -> [P]."""
     if not 1 <= k <= num_samples:

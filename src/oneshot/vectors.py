@@ -4,6 +4,7 @@ The weights, the gradient, every direction, the Fisher diagonal and the second m
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -24,3 +25,9 @@ def cosine(a: Vector, b: Vector) -> float:
     """Cosine of the angle between a and b; nan if either is zero."""
     lengths = norm(a) * norm(b)
     return inner(a, b) / lengths if lengths else math.nan
+
+
+def standard_normal(like: Mapping[str, Tensor], seed: int) -> Vector:
+    """Independent standard normal numbers for every parameter, one stream from the seed: the same on every machine."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(values.shape, generator=generator) for name, values in like.items()}

@@ -5,13 +5,11 @@ The noise of a perturbation is drawn from its seed whenever it is needed, and ne
 
 from collections.abc import Sequence
 
-import torch
-
 from oneshot.baselines.lab import Lab
 from oneshot.policies.models import Policy
 from oneshot.steps.line_search import moved
 from oneshot.tasks.task import Problem
-from oneshot.vectors import Vector
+from oneshot.vectors import Vector, standard_normal
 
 
 def noise(policy: Policy, seed: int, equal: bool = False) -> Vector:
@@ -19,12 +17,10 @@ def noise(policy: Policy, seed: int, equal: bool = False) -> Vector:
 
     With `equal`, tensors of one shape get the same numbers, as in public code that seeds its generator for each.
     """
-    generator, drawn = torch.Generator().manual_seed(seed), {}
-    for name, weight in policy.model.named_parameters():
-        if equal:
-            generator.manual_seed(seed)
-        drawn[name] = torch.randn(weight.shape, generator=generator)
-    return drawn
+    weights = dict(policy.model.named_parameters())
+    if equal:
+        return {name: standard_normal({name: weight}, seed)[name] for name, weight in weights.items()}
+    return standard_normal(weights, seed)
 
 
 def scores(

@@ -1,4 +1,4 @@
-"""Diagnostics: why a step goes as far as it goes. Each module answers one question of notebooks 04.
+"""Diagnostics: why a step goes as far as it goes. Each module answers one question of notebooks 04 and 06.
 
 forced       what a policy makes of given rollouts: the log-prob of each of their tokens
 angles       does a direction point along a path? Cosines beside chance, and without noise
@@ -6,5 +6,6 @@ linearity    is a path straight? R² against time beside that of a random walk
 turning      why does a path turn? The gradient where it has come to, taken in four ways
 curvature    where does the line overshoot? What the first gradient predicts, and ways of answering
 consistency  is one batch large enough? How its subsets agree, and its clusters
+neighbours   how many policies near θ0 are experts? Moves in random directions, scored by task (experts)
 signs        do right and wrong answers pull apart? The gradient as the sum of both
 """

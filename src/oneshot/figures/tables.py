@@ -23,6 +23,7 @@ MADE_BY = {
     "linearity": "04_trajectory",
     "curvature": "04_curvature",
     "expectations": "00_expectations",
+    "neighbours": "06_scale",
     "signs": "04_batch",
     "slope": "03_slope",
     "theory": "00_theory",

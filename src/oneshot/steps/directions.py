@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from oneshot.files import BadFile, atomic_path
-from oneshot.vectors import Vector
+from oneshot.vectors import Vector, standard_normal
 
 DAMPING = 1.0
 """λ of the natural direction, in units of the mean of F. With less, coordinates of little effect get large steps."""
@@ -83,8 +83,7 @@ def orthogonal(g: Vector) -> Vector:
 
 def random(g: Vector) -> Vector:
     """Independent standard normal numbers, the same for every gradient of this shape."""
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(values.shape, generator=generator) for name, values in g.items()}
+    return standard_normal(g, seed=0)
 
 
 def natural(g: Vector, fisher: Vector) -> Vector:

@@ -12,7 +12,7 @@ RUN_TABLES = ("tries", "slope", "consistency", "clusters", "signs", "curvature",
 """One of each for every run."""
 PATH_TABLES = ("cosines", "linearity", "turning", "extrapolation")
 """One of each for every run of which an arm keeps its path."""
-TABLES = (*ARM_TABLES, *RUN_TABLES, *PATH_TABLES, "acceptance", "expectations", "tuning", "theory")
+TABLES = (*ARM_TABLES, *RUN_TABLES, *PATH_TABLES, "acceptance", "neighbours", "expectations", "tuning", "theory")
 SPLITS = ("train", "validation", "test", "retention")
 ENDINGS = {"figure": ("pdf", "png", "csv"), "table": ("md", "csv")}
 KEYS = {"kind", "reads", "claim", "caption", "notebooks", "minutes"}

@@ -9,7 +9,7 @@ from oneshot.figures.tables import Tables
 from oneshot.workflow import catalogue, expected, experiment
 from oneshot.workflow.plan import Job, Plan
 
-EXPERIMENTS = ("ladder", "code", "smollm2", "laptop")
+EXPERIMENTS = ("ladder", "code", "smollm2", "laptop", "scale")
 """In the order in which their settings are shown."""
 SOURCES = ("expected", "results")
 
@@ -60,8 +60,8 @@ def _path(job: Job, kind: str) -> str:
     """The path of that table, as the Snakefile has it."""
     if kind in catalogue.ARM_TABLES:
         return f"{_arm(job)}/{kind}.csv"
-    if kind == "acceptance":
-        return f"{_policy(job)}/acceptance.csv"
+    if kind in ("acceptance", "neighbours"):
+        return f"{_policy(job)}/{kind}.csv"
     return f"{_policy(job)}/run{job.run}/{kind}.csv"
 
 
