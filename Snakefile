@@ -1,12 +1,13 @@
 # The whole experiment as one DAG. `snakemake --cores all figures` regenerates every figure and table.
 #
 #   00 problems ─┬─ 00 acceptance ─┬─ 01 sample ─ 02 gradient ─┬─ 03 direction ─ 03 line search ─┬─ 09 figures, tables
-#   00 policy ───┘     (gate)      │   (shards)     (shards)   └─ 03 slope, 04 batch, curvature ─┤
-#                                  ├─ 01 tries, 06 scale ───────────────────────────────────────┤
-#                                  ├─ 01 base ─┬─ (03 line search)                              │
-#                                  │           └─ 05 baseline, any other arm ─┬─────────────────┤
+#   00 policy ───┘     (gate)      │   (shards)     (shards)   ├─ 03 slope, 04 batch, curvature ─┤
+#                                  │                           └─ 08 failure ────────────────────┤
+#                                  ├─ 01 tries, 06 scale ────────────────────────────────────────┤
+#                                  ├─ 01 base ─┬─ (03 line search)                               │
+#                                  │           └─ 05 baseline, any other arm ─┬──────────────────┤
 #                                  │                            with its path └─ 04 trajectory, turning
-#                                  └─ 05 tuning, on a policy that is not reported ──────────────┴─ 10 summary
+#                                  └─ 05 tuning, on a policy that is not reported ───────────────┴─ 10 summary
 #   00 theory, 00 expectations ────────────────────────────────────────────────────────────────── 09 figures
 #
 # Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
@@ -325,6 +326,7 @@ use rule notebook as tries with:
         acceptance_path=BASE + "/acceptance.csv",
     output:
         tries=RUN + "/tries.csv",
+        tried=RUN + "/tried.csv",
     log:
         RUN + "/notebooks/01_tries.ipynb",
     params:
@@ -513,6 +515,24 @@ use rule notebook as scale with:
     params:
         code=code("06_scale"),
         settings=settings("06_scale"),
+
+
+use rule notebook as failure with:
+    input:
+        ancient("notebooks/08_failure.ipynb"),
+        policy_path=POLICY + "/model.safetensors",
+        train_path=PROBLEMS + "/train.jsonl",
+        validation_path=PROBLEMS + "/validation.jsonl",
+        rollouts_paths=rules.direction.input.rollouts_paths,
+        gradient_paths=rules.direction.input.gradient_paths,
+    output:
+        overfit=RUN + "/overfit.csv",
+        informative=RUN + "/informative.csv",
+    log:
+        RUN + "/notebooks/08_failure.ipynb",
+    params:
+        code=code("08_failure"),
+        settings=settings("08_failure"),
 
 
 use rule notebook as trajectory with:

@@ -100,7 +100,8 @@ def write_all(folder, policies=(1, 2, 3)):
         rows |= {"tries": [{**setting, "run": 0, "arm": "base", **one} for one in often]}
         rows |= {"turning": list(turns(setting)), "extrapolation": list(beyond(setting))}
         rows |= {"curvature": list(line(setting)), "ways": list(ways(setting))}
-        rows |= {"neighbours": list(around(setting))}
+        rows |= {"neighbours": list(around(setting)), "overfit": list(by_heart(setting))}
+        rows |= {"tried": list(often_tried(setting)), "informative": list(groups(setting))}
         rows |= {"cosines": list(angles(setting)), "linearity": list(straightness(setting))}
         rows |= {
             "consistency": list(agreement(setting)),
@@ -126,6 +127,29 @@ def angles(setting):
             known = {"path_reliability": 0.5, "direction_reliability": 0.9}
             yield {**head, "direction": "one_shot", "cosine": 1 - step / 10, **known, "corrected": 1 - step / 20}
             yield {**head, "direction": "one_shot_random", "cosine": 0.001, **known, "corrected": np.nan}
+
+
+def by_heart(setting):
+    """A step from 20 rollouts gains 0.4 on its own problems and nothing on others, one from 400 as much on both."""
+    for size, elsewhere in ((20, 0.0), (400, 0.4)):
+        for multiple in (0, 1, 2):
+            head = {**setting, "run": 0, "rollouts": size, "multiple": multiple}
+            yield {**head, "where": "batch", "gain": 0.4 * multiple / 2}
+            yield {**head, "where": "others", "gain": elsewhere * multiple / 2}
+
+
+def often_tried(setting):
+    """The first half of the problems is never solved, the rest in half of the tries."""
+    for problem in range(100):
+        yield {**setting, "run": 0, "problem_id": problem, "correct": 0 if problem < 50 else 256, "samples": 512}
+
+
+def groups(setting):
+    """Half of the groups are all wrong; ranking finds something in a tenth of these."""
+    for name, found in (("binary", 0), ("partial", 40), ("ranked", 50)):
+        head = {**setting, "run": 0, "rewards": name}
+        yield {**head, "groups": "all groups", "of": 1000, "informative": 450 + found}
+        yield {**head, "groups": "all wrong", "of": 500, "informative": found}
 
 
 def around(setting):

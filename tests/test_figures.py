@@ -21,9 +21,11 @@ from oneshot.figures import (
     cosine,
     curvature,
     expectations,
+    failure,
     landscape,
     linearity,
     methods,
+    nothing_to_learn,
     pareto,
     pass_at_k,
     retention,
@@ -359,3 +361,22 @@ def test_a_sweep_over_sizes_is_drawn_with_its_slope(tmp_path):
     assert noise.get_lines()[0].get_ydata() == pytest.approx([1, 10, 100])
     assert dense.get_lines()[0].get_ydata() == pytest.approx([0.25] * 3)
     assert apart.get_lines()[0].get_ydata() == pytest.approx([2] * 3)
+
+
+def test_bins_are_of_the_base_and_accuracies_of_every_arm(tables):
+    data = failure.frame(tables)
+    right = by_problem(20, GRPO[0], 1).query("problem_id >= 50").correct.mean() / 2
+    found = data[(data.policy == 1) & (data.of == "grpo")].set_index("place").accuracy
+    assert found[4] == pytest.approx(right)
+    assert found.index.tolist() == [0, 4]
+    assert data[data.of == "base"].groupby("place").share.first().tolist() == pytest.approx([0.5, 0.5])
+    left, along = failure.draw(data).axes
+    assert [label.get_text() for label in left.get_xticklabels()] == ["never\n(50%)", "to 60 %\n(50%)"]
+    lines = [line.get_ydata() for line in along.get_lines()]
+    assert (lines[0], lines[1]) == (pytest.approx([0.0, 0.2, 0.4]), pytest.approx([0.0, 0.0, 0.0]))
+
+
+def test_groups_that_say_something_are_told_by_reward_function(tables):
+    told = nothing_to_learn.draw(nothing_to_learn.frame(tables))
+    assert "| sums | all groups | 1,000 | 45.0 [45.0, 45.0] | 49.0 [49.0, 49.0] | 50.0 [50.0, 50.0] |" in told
+    assert "| sums | all wrong | 500 | 0.0 [0.0, 0.0] |" in told

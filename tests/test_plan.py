@@ -31,6 +31,7 @@ JOBS = {
     "trajectory": ("04_trajectory", RUN),
     "turning": ("04_turning", RUN),
     "curvature": ("04_curvature", RUN),
+    "failure": ("08_failure", RUN),
     "scale": ("06_scale", {**SETTING, "policy": "1"}),
     "baseline": ("05_baseline", {**RUN, "arm": "grpo"}),
     "tuning": ("05_tuning", {**SETTING, "arm": "grpo"}),
@@ -38,7 +39,7 @@ JOBS = {
 }
 """Rule -> its notebook and the wildcards of one of its jobs."""
 DRAWS = {"acceptance", "base", "tries", "sample", "line_search", "slope"}
-DRAWS |= {"baseline", "turning", "curvature", "tuning", "scale"}
+DRAWS |= {"baseline", "turning", "curvature", "tuning", "scale", "failure"}
 TOLD = {
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
@@ -50,12 +51,12 @@ TOLD = {
     "expectations": {"expectations"},
     "sampling": {"acceptance", "base", "tries", "sample", "baseline", "turning", "tuning", "scale"},
     "engine": DRAWS,
-    "rewards": {"gradient", "direction", "baseline", "tuning"},
+    "rewards": {"gradient", "direction", "baseline", "tuning", "failure"},
     "evaluation": {"base", "tries", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
     "batch.prompts": {"sample", "gradient", "direction", "baseline"},
     "batch": {"sample", "gradient", "direction", "baseline"},
-    "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "curvature", "baseline"},
-    "line_search": {"direction", "line_search", "slope", "trajectory", "curvature"},
+    "line_search.evaluations": {"direction", "line_search", "slope", "trajectory", "curvature", "baseline", "failure"},
+    "line_search": {"direction", "line_search", "slope", "trajectory", "curvature", "failure"},
     "arms.one_shot.settings": {"direction", "line_search"},
     "arms.grpo.settings": {"baseline", "tuning"},
     "arms.grpo.tune": {"tuning"},
@@ -67,6 +68,7 @@ TOLD = {
     "theory": {"theory"},
     "diagnostics": {"turning", "curvature"},
     "neighbours": {"scale"},
+    "failure": {"failure"},
     "cells": set(),
     "experiment": set(JOBS) - {"problems", "gradient"} | {"gradient"},
 }

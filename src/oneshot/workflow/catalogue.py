@@ -8,7 +8,18 @@ from PIL import Image
 
 ARM_TABLES = ("points", "by_problem", "steps", "quantities", "timings")
 """The names of `oneshot.arms.TABLES`, repeated because planning imports no pandas."""
-RUN_TABLES = ("tries", "slope", "consistency", "clusters", "signs", "curvature", "ways")
+RUN_TABLES = (
+    "tries",
+    "tried",
+    "slope",
+    "consistency",
+    "clusters",
+    "signs",
+    "curvature",
+    "ways",
+    "overfit",
+    "informative",
+)
 """One of each for every run."""
 PATH_TABLES = ("cosines", "linearity", "turning", "extrapolation")
 """One of each for every run of which an arm keeps its path."""

@@ -231,6 +231,9 @@ def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
     group_size = plan.batch_group_size(model, task)
     if (used := plan.section("diagnostics", model, task)["rollouts"]) % group_size:
         yield f"diagnostics.rollouts: {used} are not whole groups of {group_size}"
+    for size in plan.section("failure", model, task)["sizes"]:
+        if size % group_size or size >= plan.batch_rollouts(model, task):
+            yield f"failure.sizes: {size} are not whole groups of {group_size} from a part of the batch"
     if search["shares"] != sorted(search["shares"]) or search["shares"][-1] != 1:
         yield f"line_search.shares: {search['shares']} do not rise to 1.0"
     for arm in sorted({job.arm for job in plan.jobs if (job.model, job.task) == (model, task)}):
