@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify desk readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 
 test-all: test test-slow  ## all tests but vLLM's
 
+desk: $(VENV)/installed  ## the reviewer's desk, desk/index.html: every figure, claim and notebook; R=results as for the paper
+	$(BIN)/python -m oneshot.workflow.desk $(R)
+
 paper: $(VENV)/installed  ## the paper, from the reference run; with R=results, from this checkout's own runs
 	$(BIN)/python -m oneshot.workflow.paper $(R)
 
@@ -80,4 +83,4 @@ $(VENV)/smollm2: $(VENV)/installed
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/scale figures/smollm2 scratch paper/build .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/scale figures/smollm2 scratch desk paper/build .snakemake paper/main.pdf

@@ -38,14 +38,19 @@ def source(name: str, root: Path) -> Iterator[Path]:
 
 
 def tables_in(
-    results: Path, root: Path, kinds: tuple[str, ...], needed: tuple[str, ...] = (), only: str = ""
+    results: Path,
+    root: Path,
+    kinds: tuple[str, ...],
+    needed: tuple[str, ...] = (),
+    only: str = "",
+    experiments: tuple[str, ...] = EXPERIMENTS,
 ) -> Tables:
-    """The tables of these kinds, of all runs of each config that are there.
+    """The tables of these kinds, of all runs of each experiment that are there.
 
     Settings without one of the `needed` arms are left out, and so are all tasks but `only`, if it is given.
     """
     found = []
-    for name in EXPERIMENTS:
+    for name in experiments:
         plan = Plan(experiment.load(name, root / "config"))
         for task in [task for task in plan.config["splits"] if only in ("", task)]:
             jobs = [
@@ -62,6 +67,12 @@ def _path(job: Job, kind: str) -> str:
         return f"{_arm(job)}/{kind}.csv"
     if kind in ("acceptance", "neighbours"):
         return f"{_policy(job)}/{kind}.csv"
+    if kind == "theory":
+        return "theory.csv"
+    if kind == "expectations":
+        return f"{job.model}/{job.task}/expectations.csv"
+    if kind == "tuning":
+        return f"{job.model}/{job.task}/tuning/{job.arm}/tuning.csv"
     return f"{_policy(job)}/run{job.run}/{kind}.csv"
 
 
