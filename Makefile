@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify desk readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify archive desk readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_engine.py
 
 test-all: test test-slow  ## all tests but vLLM's
+
+archive: $(VENV)/installed  ## the checkout and the tables of the reference run, as one zip file with its hashes
+	$(BIN)/python -m oneshot.workflow.archive oneshot-rlvr.zip
 
 desk: $(VENV)/installed  ## the reviewer's desk, desk/index.html: every figure, claim and notebook; R=results as for the paper
 	$(BIN)/python -m oneshot.workflow.desk $(R)

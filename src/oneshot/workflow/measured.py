@@ -61,6 +61,12 @@ def tables_in(
     return Tables([path for path in dict.fromkeys(found) if path.exists()])
 
 
+def count(name: str, results: Path, root: Path) -> int:
+    """The runs of arms of an experiment's config that have been measured."""
+    jobs = Plan(experiment.load(name, root / "config")).jobs
+    return sum((results / name / _arm(job) / "points.csv").exists() for job in jobs)
+
+
 def _path(job: Job, kind: str) -> str:
     """The path of that table, as the Snakefile has it."""
     if kind in catalogue.ARM_TABLES:
