@@ -11,8 +11,9 @@ import pytest
 
 from oneshot.sandbox import Limits, Sandbox
 from oneshot.tasks import livecodebench
-from oneshot.tasks.benchmarks import BadRow, fill_in, load_benchmark, read_integer
+from oneshot.tasks.benchmarks import BadRow, load_benchmark, read_integer
 from oneshot.tasks.livecodebench import unpack_private_tests
+from oneshot.tasks.program_rows import fill_in
 from oneshot.verifiers import Status
 from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests, unpack_tests
 from oneshot.verifiers.math import MathVerifier

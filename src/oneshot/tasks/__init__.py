@@ -22,6 +22,7 @@ GYM_FAMILIES = (
     "spell_backward",
 )
 MATHEMATICS = ("aime24", "aime25", "gsm8k", "math500", "math_train")
+PROGRAMS = ("leetcode_train", "livecodebench_release_v6", "livecodebench_v6", "mbpp_train", "mbppplus")
 TASKS = {
     "addition": "oneshot.tasks.addition:Addition",
     "arithmetic": "oneshot.tasks.arithmetic:Arithmetic",
@@ -34,6 +35,7 @@ TASKS = {
     **dict.fromkeys(CONTEXTS, "oneshot.tasks.contexts:Contexts"),
     **dict.fromkeys(GYM_FAMILIES, "oneshot.tasks.gym:GymTask"),
     **dict.fromkeys(MATHEMATICS, "oneshot.tasks.published:PublishedTask"),
+    **dict.fromkeys(PROGRAMS, "oneshot.tasks.published_programs:PublishedPrograms"),
 }
 
 

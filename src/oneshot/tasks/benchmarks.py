@@ -5,22 +5,18 @@ names, padded integers, tests as scripts or as pickles) are resolved here. Tests
 compared on the trusted side only.
 """
 
-import ast
 import gzip
 import json
 import pickle
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from oneshot.tasks.livecodebench import livecodebench_test, unpack_private_tests
+from oneshot.tasks.program_rows import read_leetcode, read_livecodebench, read_mbpp, read_mbppplus
 from oneshot.tasks.task import Problem
 from oneshot.verifiers.boxed import final_answers
-from oneshot.verifiers.code import CodeVerifier, ProgramTest, pack_tests
-from oneshot.verifiers.preludes import LIVECODEBENCH_PRELUDE
 
 MAX_FIRST_LINE = 1 << 20
 NOT_EVALPLUS = (
@@ -58,6 +54,8 @@ def load_benchmark(
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark '{name}': expected one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
+    if path is None and not benchmark.hub_id:
+        raise ValueError(f"{name}: no hub repository is known: give the path of a local copy")
     if path is None and not revision:
         raise ValueError(f"{name}: give the revision of {benchmark.hub_id} to load, or the path of a local copy")
     rows = _local_rows(path) if path else _hub_rows(benchmark, revision)
@@ -144,57 +142,6 @@ def read_gsm8k(row: dict) -> Problem:
     return Problem("", row["question"], row["answer"])
 
 
-def read_mbppplus(row: dict) -> Problem:
-    """MBPP+ as on the hub: a script with inputs and results as literals. It is parsed, never run.
-
-    If it holds no results, they are None here, and `fill_in` takes them from the reference program.
-    """
-    script = ast.parse(row["test"])
-    named = {node.targets[0].id: node.value for node in script.body if isinstance(node, ast.Assign)}
-    checks = next(node for node in script.body if isinstance(node, ast.FunctionDef) and node.name == "assertion")
-    loop = ast.unparse(script.body[-1])
-    function, tolerance = re.search(r"assertion\((\w+)\(\*inp\), .*, ([\d.e-]+)\)$", loop).groups()
-    inputs = _literal(named["inputs"])
-    results = _literal(named["results"]) if "results" in named else [None] * len(inputs)
-    check = ast.unparse(checks)
-    oracle = "set" if "set(out)" in check else "found" if "is not None" in check else "equal"
-    tests = [
-        ProgramTest(result, call=function, args=tuple(args), oracle=oracle, tolerance=float(tolerance) or 1e-6)
-        for args, result in zip(inputs, results, strict=True)
-    ]
-    prompt = f"{row['prompt']}\n{ast.literal_eval(str(row['test_list']))[0]}"
-    return Problem("", prompt, pack_tests(tests))
-
-
-def fill_in(tests: list[ProgramTest], reference: str, verifier: CodeVerifier) -> list[ProgramTest]:
-    """The same tests, expecting what the reference program returns (three tasks of MBPP+ come without results).
-
-    Tests that the reference itself does not answer within the verifier's limits are left out.
-    """
-    expected = verifier.outputs(reference, tests)
-    return [replace(tests[index], expected=value) for index, value in expected.items()]
-
-
-def read_livecodebench(row: dict) -> Problem:
-    """LiveCodeBench: public and private tests, standard input or calls of a method."""
-    tests = json.loads(row["public_test_cases"]) + unpack_private_tests(row["private_test_cases"])
-    function = json.loads(row["metadata"] or "{}").get("func_name", "")
-    prompt = row["question_content"] + (f"\n\n{row['starter_code']}" if row["starter_code"] else "")
-    return Problem(
-        "", prompt, pack_tests([livecodebench_test(test, function) for test in tests], LIVECODEBENCH_PRELUDE)
-    )
-
-
-def _literal(node: ast.expr) -> Any:
-    """The value of a literal that may contain the names inf and nan."""
-
-    class Names(ast.NodeTransformer):
-        def visit_Name(self, name: ast.Name) -> ast.expr:
-            return ast.Constant(float(name.id)) if name.id in ("inf", "nan") else name
-
-    return ast.literal_eval(Names().visit(node))
-
-
 MATH_SUBJECTS = (
     "algebra",
     "counting_and_probability",
@@ -211,10 +158,13 @@ BENCHMARKS = {
     "math500": Benchmark("HuggingFaceH4/MATH-500", ("default",), "test", read_math),
     "math_train": Benchmark("EleutherAI/hendrycks_math", MATH_SUBJECTS, "train", read_math),
     "gsm8k": Benchmark("openai/gsm8k", ("main",), "train", read_gsm8k),
+    "mbpp_train": Benchmark("google-research-datasets/mbpp", ("full",), "train", read_mbpp),
+    "leetcode_train": Benchmark("", (), "train", read_leetcode),
     "mbppplus": Benchmark("evalplus/mbppplus", ("default",), "test", read_mbppplus),
     "livecodebench_v6": Benchmark(LIVECODEBENCH, (), "test", read_livecodebench, ("test6.jsonl",)),
     "livecodebench_release_v6": Benchmark(
         LIVECODEBENCH, (), "test", read_livecodebench, ("test.jsonl", *(f"test{n}.jsonl" for n in range(2, 7)))
     ),
 }
-"""`livecodebench_v6` is the 175 problems added last, `livecodebench_release_v6` all 1,055: papers mean either."""
+"""`livecodebench_v6` is the 175 problems added last, `livecodebench_release_v6` all 1,055: papers mean either.
+One without a hub repository is read from a local file."""

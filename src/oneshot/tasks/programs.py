@@ -15,17 +15,16 @@ Any Python that passes the tests is right, whether or not it is the program the 
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-from oneshot.sandbox import SandboxUnavailable
-from oneshot.sandbox.workers import usable_confinement
+from oneshot.tasks.sandboxed import SandboxedTask
 from oneshot.tasks.task import Problem, TaughtTask
 from oneshot.verifiers import Status, Verdict
-from oneshot.verifiers.code import ProgramTest, shared_verifier
-from oneshot.verifiers.program_credit import passed_credit
+from oneshot.verifiers.code import ProgramTest
+from oneshot.verifiers.program_credit import judge
 
 CHANGES: dict[str, Callable[[list[int]], list[int]]] = {
     "a=[x+1 for x in a]": lambda a: [x + 1 for x in a],
@@ -49,7 +48,7 @@ LENGTHS = (3, 8)
 
 
 @dataclass(frozen=True)
-class Programs(TaughtTask):
+class Programs(SandboxedTask, TaughtTask):
     min_length: int = 4
     max_length: int = 5
     num_examples: int = 3
@@ -60,14 +59,6 @@ class Programs(TaughtTask):
     limits: ClassVar[dict[str, tuple[float, float]]] = {"slip_rate": (0, 1)}
     ways: ClassVar[dict[str, str]] = {"careful": "# ", "rough": "", "guess": "#?"}
     words: ClassVar[tuple[str, ...]] = ("# ", "#?", *STATEMENTS)
-
-    @classmethod
-    def unavailable(cls) -> str:
-        try:
-            usable_confinement("auto")
-        except SandboxUnavailable as error:
-            return f"{error} (the tasks of config/laptop.yaml and config/smoke.yaml run no programs)"
-        return ""
 
     def draw(self, rng: random.Random) -> Problem:
         while True:
@@ -105,19 +96,11 @@ class Programs(TaughtTask):
         return "\n".join(line for line in completion.split("\n") if not line.startswith("#"))
 
     @classmethod
-    def verify(cls, problem: Problem, completion: str) -> Verdict:
-        return cls.verify_many([(problem, completion)])[0]
-
-    @classmethod
-    def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
-        """Run each different program once per problem in the sandbox, and cache the verdict: it is always the same,
-        and a confident policy repeats its answers."""
-        pairs = list(pairs)
-        if len(KNOWN) > MAX_KNOWN:
-            KNOWN.clear()
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in KNOWN]
-        KNOWN.update(zip(new, shared_verifier().sandbox.map(judge, new), strict=True))
-        return [KNOWN[pair] for pair in pairs]
+    def judge(cls, problem: Problem, completion: str) -> Verdict:
+        """The verdict on one completion, with credit for the tests it passes."""
+        if not any(line.strip() and not line.strip().startswith("#") for line in completion.split("\n")):
+            return Verdict(Status.UNPARSABLE)
+        return judge(as_function(completion), hidden_tests(problem))
 
     def _list(self, rng: random.Random, shortest: int, longest: int) -> list[int]:
         return [rng.randrange(10) for _ in range(rng.randint(shortest, longest))]
@@ -125,21 +108,6 @@ class Programs(TaughtTask):
     def _slip(self, statement: str, rng: random.Random) -> str:
         alike = CHANGES if statement in CHANGES else MOVES
         return rng.choice(list(alike)) if rng.random() < self.slip_rate else statement
-
-
-KNOWN: dict[tuple[Problem, str], Verdict] = {}
-MAX_KNOWN = 200_000
-
-
-def judge(pair: tuple[Problem, str]) -> Verdict:
-    """The verdict on one completion, with credit for the tests it passes."""
-    problem, completion = pair
-    if not any(line.strip() and not line.strip().startswith("#") for line in completion.split("\n")):
-        return Verdict(Status.UNPARSABLE)
-    tests = hidden_tests(problem)
-    statuses = shared_verifier().run_tests(as_function(completion), tests)
-    status = next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
-    return Verdict(status, passed_credit(tests, statuses))
 
 
 def run(program: list[str], values: list[int]) -> list[list[int]]:

@@ -1,7 +1,7 @@
-"""Published benchmarks of mathematics as tasks: drawn into problem sets by hash, as every task is; boxed answers.
+"""Published benchmarks as tasks: drawn into problem sets by hash, as every task is.
 
-The model's prompt format tells it to box its answer. Benchmarks of programs are read by `oneshot.tasks.benchmarks` but
-are not tasks yet.
+Of mathematics here, with boxed answers: the model's prompt format tells it to box its answer. Of programs in
+`oneshot.tasks.published_programs`.
 """
 
 import atexit
@@ -32,19 +32,37 @@ ASKS_FOR_PERCENTAGE = re.compile(
 none of AIME's. Only the question says so; the verifier sees only an answer."""
 
 
-class PublishedTask(Task):
+class FromBenchmark(Task):
     """One benchmark, from a commit of its hub repository or a local file: `load_benchmark`'s arguments."""
 
     def __init__(self, name: str, **source: str):
         self.name, self.source, self.left_out = name, source, 0
 
     @classmethod
-    def create(cls, name: str, settings: dict) -> "PublishedTask":
+    def create(cls, name: str, settings: dict) -> "FromBenchmark":
         if set(settings) not in ({"revision"}, {"path"}):
             raise ValueError(f"tasks.{name}: needs `revision`, a commit of its hub repository, or `path`, a local file")
         if not re.fullmatch("[0-9a-f]{40}", settings.get("revision", 40 * "0")):
             raise ValueError(f"tasks.{name}.revision: '{settings['revision']}' is no commit, and branches move")
         return cls(name, **settings)
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """The problems that can be judged; the others are counted in `left_out`."""
+        raise NotImplementedError
+
+    def draw(self, rng: random.Random) -> Problem:
+        """One of the problems."""
+        if not self.problems:
+            raise ValueError(f"tasks.{self.name}: none of its {self.left_out} rows has a gold answer that can be read")
+        return rng.choice(self.problems)
+
+    def _leave_out(self, row: BadRow) -> None:
+        self.left_out += 1
+
+
+class PublishedTask(FromBenchmark):
+    """A benchmark of mathematics."""
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -61,12 +79,6 @@ class PublishedTask(Task):
             warnings.warn(f"tasks.{self.name}: left out, for their gold answers cannot be read: {named}", stacklevel=2)
         return readable
 
-    def draw(self, rng: random.Random) -> Problem:
-        """One of the problems."""
-        if not self.problems:
-            raise ValueError(f"tasks.{self.name}: none of its {self.left_out} rows has a gold answer that can be read")
-        return rng.choice(self.problems)
-
     @classmethod
     def answer_in(cls, completion: str) -> str:
         return " and ".join(final_answers(completion))
@@ -78,9 +90,6 @@ class PublishedTask(Task):
     @classmethod
     def verify_many(cls, pairs: Iterable[tuple[Problem, str]]) -> list[Verdict]:
         return shared_verifier().verify_many((gold(problem), completion) for problem, completion in pairs)
-
-    def _leave_out(self, row: BadRow) -> None:
-        self.left_out += 1
 
 
 def gold(problem: Problem) -> Gold:

@@ -72,10 +72,13 @@ class ProgramTest:
         return same_value(self.expected, actual, self.tolerance, tuples_are_lists=self.tuples_are_lists)
 
 
-def pack_tests(tests: list[ProgramTest], prelude: str = "") -> str:
-    """JSON for a problem's `answer`, if the answer is a program. `prelude` is prepended to every program."""
+def pack_tests(tests: list[ProgramTest], prelude: str = "", reference: str = "") -> str:
+    """JSON for a problem's `answer`, if the answer is a program. `prelude` is prepended to every program.
+
+    `reference` is a trusted program, where expected values have yet to be taken from it.
+    """
     fields = [{**vars(test), "expected": encode(test.expected), "args": encode(test.args)} for test in tests]
-    return json.dumps({"prelude": prelude, "tests": fields})
+    return json.dumps({"prelude": prelude, "tests": fields} | ({"reference": reference} if reference else {}))
 
 
 def unpack_tests(text: str) -> tuple[list[ProgramTest], str]:
@@ -83,6 +86,11 @@ def unpack_tests(text: str) -> tuple[list[ProgramTest], str]:
     content = json.loads(text)
     tests = [{**test, "expected": decode(test["expected"]), "args": decode(test["args"])} for test in content["tests"]]
     return [ProgramTest(**test) for test in tests], content["prelude"]
+
+
+def reference_of(text: str) -> str:
+    """The reference program that `pack_tests` was given; empty if it was given none."""
+    return json.loads(text).get("reference", "")
 
 
 class CodeVerifier:

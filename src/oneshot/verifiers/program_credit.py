@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from oneshot.verifiers import Status
-from oneshot.verifiers.code import ProgramTest, pack_tests
+from oneshot.verifiers import Status, Verdict
+from oneshot.verifiers.code import ProgramTest, pack_tests, shared_verifier
 from oneshot.verifiers.values import same_value
 
 MAX_TRACE = 200
@@ -32,6 +32,13 @@ def passed_credit(tests: Sequence[ProgramTest], statuses: Sequence[Status], show
     share = sum(sum(of_output.values()) / len(of_output) for of_output in passed.values()) / len(passed)
     constant = 1 / len(passed)
     return float(share == 1) if constant == 1 else max(0.0, (share - constant) / (1 - constant))
+
+
+def judge(program: str, tests: Sequence[ProgramTest], shown: Sequence[ProgramTest] = ()) -> Verdict:
+    """Run a program on its tests: correct if it passes all, else the first failure's status with `passed_credit`."""
+    statuses = shared_verifier().run_tests(program, list(tests))
+    status = next((status for status in statuses if status is not Status.CORRECT), Status.CORRECT)
+    return Verdict(status, passed_credit(tests, statuses, shown))
 
 
 def trace_credit(reference: Sequence[Any], trace: Sequence[Any]) -> float:
