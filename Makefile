@@ -8,12 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 restore record gallery verify archive desk readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive desk readme test test-slow test-vllm test-all paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 figures: smoke  ## the smoke experiment for a first picture within minutes, then the laptop experiment
+	$(BIN)/python -m oneshot.workflow.durations forecast config/laptop.yaml
 	$(SNAKEMAKE) figures
 
 main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one run, the central comparison
@@ -22,11 +23,15 @@ main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one ru
 figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smoke
 	$(SNAKEMAKE) figures/$(E)/$(F).csv --configfile config/$(E).yaml
 
+forecast: $(VENV)/installed  ## what is left to run, how long it takes here and how much disk: make forecast E=ladder
+	$(BIN)/python -m oneshot.workflow.durations forecast config/$(E).yaml
+
 restore: $(VENV)/installed  ## the tables of the reference run, from which figures are drawn in seconds: make restore E=laptop
 	$(BIN)/python -m oneshot.workflow.expected restore $(E)
 
 record: $(VENV)/installed  ## this run's tables become those of the reference run: make record E=laptop
 	$(BIN)/python -m oneshot.workflow.expected record $(E)
+	$(BIN)/python -m oneshot.workflow.durations record $(E)
 
 gallery: $(VENV)/installed  ## the README's pictures, from the laptop experiment's main job
 	$(SNAKEMAKE) gallery
