@@ -65,7 +65,7 @@ def known(**seconds):
     return pd.DataFrame(rows).assign(mib=1.0, gflops=100.0)
 
 
-def test_the_nearest_job_that_was_run_stands_for_one_that_was_not():
+def test_the_nearest_job_that_was_run_stands_for_one_that_was_not(tmp_path):
     jobs = durations.planned(DRY_RUN, "a")
     assert jobs.notebook.tolist() == ["05_baseline", "01_sample", "00_theory"]
     assert jobs.arm.tolist() == ["grpo", "", ""]
@@ -80,6 +80,8 @@ def test_the_nearest_job_that_was_run_stands_for_one_that_was_not():
     found = durations.forecast(jobs, measured, gflops=50.0)
     assert found.seconds.tolist()[:2] == [20.0, 10.0]
     assert pd.isna(found.seconds[2])
+    never = durations._recorded(tmp_path)
+    assert durations.forecast(jobs, never, gflops=50.0).seconds.isna().all()
     exact = known(**{"05_baseline/a/main/sums/grpo": 60.0, "05_baseline/a/main/sums/one_batch": 10.0})
     assert durations.forecast(jobs, exact, gflops=100.0).seconds[0] == 60.0
 
