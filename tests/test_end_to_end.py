@@ -1,6 +1,8 @@
 """The whole DAG on a copy of the project, at a scale of seconds a job; then what happens when things go wrong."""
 
 import json
+import os
+import re
 import shutil
 
 import pandas as pd
@@ -153,6 +155,16 @@ def test_a_deleted_figure_comes_back_byte_for_byte(finished):
     assert code == 0
     assert "rule line_search:" not in output
     assert path.read_bytes() == before
+
+
+def test_a_changed_table_redraws_what_reads_it_and_nothing_else(finished):
+    path = finished / RUN / "slope.csv"
+    times = path.stat()
+    path.touch()
+    output = run(finished, "figures", "--dry-run")[1]
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert re.findall(r"figure=(\w+)", output) == ["landscape"]
+    assert set(re.findall(r"rule (\w+):", output)) == {"draw", "summary", "figures"}
 
 
 def test_results_repeat_byte_for_byte(finished):

@@ -183,6 +183,13 @@ def test_a_figure_runs_its_own_file_alone():
     assert found == {"central": {"oneshot.figures.central"}, "landscape": {"oneshot.figures.landscape"}}
 
 
+def test_a_restyle_redraws_and_computes_nothing():
+    """The look is in the digest of the figures alone."""
+    styled = {rule for rule in JOBS if "oneshot.figures.names" in modules(rule)}
+    assert styled <= {"summary"}
+    assert "oneshot.figures.names" in digests.modules_of("09_figures", ("oneshot.figures.central",))
+
+
 def test_digests_see_code_and_nothing_else(tmp_path, monkeypatch):
     """Comments, layout and docstrings are not code; a changed constant is."""
     path = tmp_path / "module.py"

@@ -17,7 +17,7 @@ from oneshot.workflow.signatures import code_cells, module_path, parse
 
 PACKAGE = "oneshot"
 LEFT_OUT = f"{PACKAGE}.workflow"
-REGISTRIES = {"ENGINES", "GYM_FAMILIES", "MATHEMATICS", "METHODS", "TASKS"}
+REGISTRIES = {"CONTEXTS", "ENGINES", "GYM_FAMILIES", "MATHEMATICS", "METHODS", "PROGRAMS", "TASKS"}
 """Tables of names: of these a job depends on the entries that it picks."""
 
 
