@@ -199,7 +199,7 @@ def test_a_host_without_a_sandbox_is_refused_before_anything_runs(monkeypatch):
     def unavailable(backend):
         raise SandboxUnavailable("no sandbox here")
 
-    monkeypatch.setattr("oneshot.tasks.programs.usable_confinement", unavailable)
+    monkeypatch.setattr("oneshot.tasks.sandboxed.usable_confinement", unavailable)
     experiment.check_host(load("laptop"))  # has no programs to run
     with pytest.raises(ConfigError, match=r"tasks\.programs: no sandbox here \(the tasks of config/laptop\.yaml"):
         experiment.check_host(load("code"))
@@ -253,3 +253,27 @@ def test_figures_are_about_what_arms_write():
     from oneshot.arms import TABLES
 
     assert set(catalogue.ARM_TABLES) == set(TABLES)
+
+
+MODELS = {"qwen3", "r1distill7b", "olmo3"}
+BENCHMARKS = {"math500", "aime24", "aime25", "mbppplus", "livecodebench_v6"}
+ARMS = {"one_shot", "one_shot_probe", "one_batch", "one_batch_right", "one_batch_dpo", "grpo", "reinforce_pp", "gspo"}
+ARMS |= {"rl_extra", "randopt", "cooled", "one_shot_random", "one_shot_shuffled"}
+
+
+def test_the_papers_config_holds_every_model_benchmark_and_arm_of_the_proposal():
+    plan = Plan(load("paper"))
+    run = {(job.model, job.task, job.arm) for job in plan.jobs}
+    assert {(model, task, arm) for model in MODELS for task in BENCHMARKS for arm in ARMS} <= run
+    sweep = {"r1distill1b", "qwen3", "r1distill7b", "r1distill14b"}
+    assert {(model, "math500", "grpo") for model in sweep} <= run
+    for model, task, _ in run:
+        assert plan.batch_rollouts(model, task) == 50_000
+        learnt, tested = (plan.config["splits"][task][split]["tasks"] for split in ("train", "test"))
+        assert not set(learnt) & set(tested)
+    assert plan.section("evaluation", "qwen3", "aime25")["samples"] == 32
+
+
+def test_models_of_a_hub_are_pinned():
+    for name, model in load("paper")["models"].items():
+        assert len(model["source"]["revision"]) == 40, name

@@ -15,6 +15,7 @@ from oneshot.verifiers.code import ProgramTest, unpack_tests
 
 ADD = "def add(a, b):\n    return a + b\n"
 MBPP = {
+    "task_id": 810,
     "text": "Write a function that adds two numbers.",
     "code": ADD,
     "test_list": ["assert add(1, 2) == 3", "assert add(-1, 1) == 0", "assert add(2, 2) == 4"],
@@ -104,9 +105,10 @@ def test_asserts_of_another_form_are_left_out():
         asserted_tests("assert f(1)")
 
 
-def test_a_problem_without_a_test_is_left_out_and_counted(tmp_path):
-    task = task_of(tmp_path, "mbpp_train", MBPP, {**MBPP, "text": "Nothing.", "test_list": ["assert add"]})
-    with pytest.warns(UserWarning, match=r"tasks\.mbpp_train: left out 1 problems without a usable test"):
+def test_a_problem_without_a_test_or_of_the_test_set_is_left_out_and_counted(tmp_path):
+    untested, tested_on = {**MBPP, "text": "Nothing.", "test_list": ["assert add"]}, {**MBPP, "task_id": 809}
+    task = task_of(tmp_path, "mbpp_train", MBPP, untested, tested_on)
+    with pytest.warns(UserWarning, match=r"tasks\.mbpp_train: left out 2 problems that cannot be used"):
         assert task.draw(Random(0)).prompt.startswith("Write")
 
 

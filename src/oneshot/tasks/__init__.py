@@ -21,7 +21,7 @@ GYM_FAMILIES = (
     "simple_equations",
     "spell_backward",
 )
-MATHEMATICS = ("aime24", "aime25", "gsm8k", "math500", "math_train")
+MATHEMATICS = ("aime24", "aime25", "dapo_math", "gsm8k", "math500", "math_train")
 PROGRAMS = ("leetcode_train", "livecodebench_release_v6", "livecodebench_v6", "mbpp_train", "mbppplus")
 TASKS = {
     "addition": "oneshot.tasks.addition:Addition",

@@ -135,6 +135,11 @@ def read_math(row: dict) -> Problem:
     return Problem("", row["problem"], str(answer).strip())
 
 
+def read_dapo(row: dict) -> Problem:
+    """DAPO-Math-17k as processed by Open R1: the bare problem, and an integer."""
+    return Problem("", row["prompt"], str(row["solution"]).strip())
+
+
 def read_gsm8k(row: dict) -> Problem:
     """GSM8K: the whole worked answer; its last line, `#### 18`, is the gold number (see `partial_credit`)."""
     if not re.search(r"^#### -?[\d,.]+\s*$", row["answer"], re.MULTILINE):
@@ -157,6 +162,7 @@ BENCHMARKS = {
     "aime25": Benchmark("opencompass/AIME2025", ("AIME2025-I", "AIME2025-II"), "test", read_integer),
     "math500": Benchmark("HuggingFaceH4/MATH-500", ("default",), "test", read_math),
     "math_train": Benchmark("EleutherAI/hendrycks_math", MATH_SUBJECTS, "train", read_math),
+    "dapo_math": Benchmark("open-r1/DAPO-Math-17k-Processed", ("en",), "train", read_dapo),
     "gsm8k": Benchmark("openai/gsm8k", ("main",), "train", read_gsm8k),
     "mbpp_train": Benchmark("google-research-datasets/mbpp", ("full",), "train", read_mbpp),
     "leetcode_train": Benchmark("", (), "train", read_leetcode),

@@ -26,7 +26,7 @@ class PublishedPrograms(SandboxedTask, FromBenchmark):
 
     @cached_property
     def problems(self) -> list[Problem]:
-        """The problems that have a test; the others are counted in `left_out`, and a warning says how many.
+        """The problems that have a test and may be used; `left_out` counts the others, and a warning says how many.
 
         Expected values that a copy leaves out are those of its reference program, which runs in the sandbox.
         """
@@ -34,7 +34,7 @@ class PublishedPrograms(SandboxedTask, FromBenchmark):
         problems = [filled for problem in rows if (filled := _with_expected(problem))]
         self.left_out += len(rows) - len(problems)
         if self.left_out:
-            warnings.warn(f"tasks.{self.name}: left out {self.left_out} problems without a usable test", stacklevel=2)
+            warnings.warn(f"tasks.{self.name}: left out {self.left_out} problems that cannot be used", stacklevel=2)
         return problems
 
     @classmethod
