@@ -178,7 +178,7 @@ def test_settings_are_tuned_one_after_the_other_at_the_winners_before():
     start = {"rate": 1.0, "size": 5, "steps": 100}
     tune = {"rate": [1.0, 3.0, 9.0], "size": [5, 10]}
     table = tuned_in_turn(trial, tune, start, at_equal_cost, max_extensions=1)
-    assert asked == [(1.0, 5, 100), (3.0, 5, 100), (9.0, 5, 100), (3.0, 5, 100), (3.0, 10, 50), (3.0, 20, 25)]
+    assert asked == [(1.0, 5, 100), (3.0, 5, 100), (9.0, 5, 100), (3.0, 10, 50), (3.0, 20, 25)]
     assert table[table.chosen].set_index("setting").value.to_dict() == {"rate": 3.0, "size": 20}
 
 

@@ -29,6 +29,7 @@ LABELS = {
     "dr_grpo": "Dr. GRPO",
     "extrapolated": "half of GRPO, extrapolated",
     "first_update": "first update, longer",
+    "grpo_constant": "GRPO, constant rate",
     "grpo_decayed": "GRPO, decaying rate",
     "grpo_mean": "GRPO, mean over tokens",
     "grpo_reuse": "GRPO, each batch 4 times",

@@ -37,14 +37,17 @@ def tuned_in_turn(
     """`tuned` for one setting after the other, each at the winners before it; a column `setting` names it.
 
     `trial` takes whole settings. `at_equal_cost(settings, name, value)` returns them with another value of one setting
-    and the rest adapted so that a run costs the same; without it nothing else changes.
+    and the rest adapted so that a run costs the same; without it nothing else changes. Equal settings are tried once.
     """
     change = at_equal_cost or (lambda current, name, value: {**current, name: value})
-    tables, current = [], dict(settings)
+    tables, current, known = [], dict(settings), {}
     for name, values in tune.items():
 
         def try_value(value, name=name, current=current):
-            return trial(change(current, name, value))
+            tried = current if current.get(name) == value else change(current, name, value)
+            if (key := repr(sorted(tried.items()))) not in known:
+                known[key] = trial(tried)
+            return known[key]
 
         found = tuned(try_value, values, max_extensions=max_extensions)
         current = change(current, name, found.value[found.chosen].item())
