@@ -73,8 +73,10 @@ def test_the_nearest_job_that_was_run_stands_for_one_that_was_not(tmp_path):
         **{
             "05_baseline/a/main/sums/one_batch": 10.0,
             "05_baseline/b/main/sums/grpo": 99.0,
-            "01_sample/b/other/words/": 4.0,
-            "01_sample/c/other/words/": 6.0,
+            "01_sample/a/other/words/": 4.0,
+            "01_sample/a/other/sums/": 6.0,
+            "01_sample/b/main/sums/": 99.0,
+            "00_theory/b///": 99.0,
         }
     )
     found = durations.forecast(jobs, measured, gflops=50.0)
@@ -92,7 +94,7 @@ def test_the_forecast_is_told_in_words():
     )
     told = durations.told(jobs, cores=2)
     assert "1 × 05_baseline       1 h 57 min" in told
-    assert "3 jobs, 2 h 02 min of one core: about 1 h 01 min on 2" in told
+    assert "2 jobs, 2 h 02 min of one core: about 1 h 01 min on 2" in told
     assert "2.0 GB of files" in told
-    assert "not counted: 1 jobs of notebooks that have never been timed" in told
+    assert "1 jobs of notebooks that have never been timed in this experiment" in told
     assert durations.told(jobs[:0], cores=2) == "nothing is left to run"

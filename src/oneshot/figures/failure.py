@@ -87,5 +87,5 @@ def _draw_lines(panel: Axes, rows: pd.DataFrame) -> None:
             style.band(panel, means.place, means.low, means.high, shade)
         name = f"{int(size):,}"
         ends[name], shades[name] = (means.place.iloc[-1], means.value.iloc[-1]), shade
-    panel.set(xlabel="α / α_base", ylabel="gain, by rollouts in the batch")
+    panel.set(xlabel="α / α_base (labels: rollouts)", ylabel="gain")
     style.label_ends(panel, ends, shades)

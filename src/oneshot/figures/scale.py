@@ -74,7 +74,7 @@ def draw(data: pd.DataFrame) -> Figure:
     figure, axes = style.panels([name for name, _ in tasks for _ in range(2)], columns=3, height=1.9)
     for place, (_, rows) in enumerate(tasks):
         accuracy, share, alpha, noise, dense, apart = axes[2 * place : 2 * place + 2].flat
-        axes[2 * place + 1][0].set_title("")
+        axes[2 * place + 1][0].set_title("", loc="left")
         of = {quantity: part for quantity, part in rows.groupby("quantity")}
         _lines(accuracy, of["accuracy"], {arm: style.color(arm) for arm in ARMS})
         accuracy.set(ylabel="test accuracy, sampled", ylim=(0, 1.02))

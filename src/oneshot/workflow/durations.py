@@ -4,7 +4,8 @@
     python -m oneshot.workflow.durations forecast config/ladder.yaml [target ...]   # before anything starts
 
 A job is told by its notebook and whom it is about. One that was never run is taken to last as the nearest that was:
-another arm of the setting, another setting of the experiment, another experiment. Seconds are scaled by the rate of a
+another arm of the setting, another setting of the experiment. Those of another experiment say nothing: their models
+differ by orders of magnitude. Seconds are scaled by the rate of a
 matrix product on this machine and on the one that they were measured on.
 """
 
@@ -23,7 +24,7 @@ from oneshot.files import BadFile, MissingInput, project_root, read_csv, write_c
 KEY = ["notebook", "experiment", "model", "task", "arm"]
 """From what counts most to what counts least when the nearest job is looked for."""
 COLUMNS = [*KEY, "jobs", "seconds", "mib", "gflops"]
-WIDER = [KEY[:count] for count in range(len(KEY), 0, -1)]
+WIDER = [KEY[:count] for count in range(len(KEY), 1, -1)]
 
 
 def collect(experiment: str, root: Path, gflops: float) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def planned(dry_run: str, experiment: str) -> pd.DataFrame:
 
 
 def forecast(jobs: pd.DataFrame, known: pd.DataFrame, gflops: float) -> pd.DataFrame:
-    """The jobs with their seconds on a machine of that rate and their MiB; nan where no such notebook was ever run."""
+    """The jobs with their seconds on a machine of that rate and their MiB; nan where the experiment never ran such a notebook."""
     known = known.assign(seconds=known.seconds * known.gflops / gflops)
     jobs = jobs.assign(seconds=float("nan"), mib=float("nan"))
     for key in WIDER:
@@ -104,13 +105,17 @@ def told(jobs: pd.DataFrame, cores: int) -> str:
     if jobs.empty:
         return "nothing is left to run"
     lines = [
-        f"{len(rows):>6} × {notebook:<18}{_span(rows.seconds.sum())}" for notebook, rows in jobs.groupby("notebook")
+        f"{len(rows):>6} × {notebook:<18}{_span(rows.seconds.sum()) if rows.seconds.notna().any() else '?'}"
+        for notebook, rows in jobs.groupby("notebook")
     ]
     whole, unknown = jobs.seconds.sum(), int(jobs.seconds.isna().sum())
-    lines.append(f"{len(jobs):>6} jobs, {_span(whole)} of one core: about {_span(whole / cores)} on {cores}")
-    lines.append(f"       {jobs.mib.sum() / 1024:.1f} GB of files")
+    if unknown < len(jobs):
+        lines.append(
+            f"{len(jobs) - unknown:>6} jobs, {_span(whole)} of one core: about {_span(whole / cores)} on {cores}"
+        )
+        lines.append(f"       {jobs.mib.sum() / 1024:.1f} GB of files")
     if unknown:
-        lines.append(f"       not counted: {unknown} jobs of notebooks that have never been timed")
+        lines.append(f"{unknown:>6} jobs of notebooks that have never been timed in this experiment")
     return "\n".join(lines)
 
 
