@@ -90,7 +90,7 @@ def planned(dry_run: str, experiment: str) -> pd.DataFrame:
 
 
 def forecast(jobs: pd.DataFrame, known: pd.DataFrame, gflops: float) -> pd.DataFrame:
-    """The jobs with their seconds on a machine of that rate and their MiB; nan where the experiment never ran such a notebook."""
+    """The jobs with their seconds on a machine of that rate and their MiB; nan where nothing near was ever run."""
     known = known.assign(seconds=known.seconds * known.gflops / gflops)
     jobs = jobs.assign(seconds=float("nan"), mib=float("nan"))
     for key in WIDER:
