@@ -28,6 +28,7 @@ def finished(tmp_path_factory):
     config["tuning"] = {"max_extensions": 0}
     config["evaluation"] |= {"tries": 8, "tried_problems": 8}
     config["diagnostics"] = {"rollouts": 96, "stops": 1, "factors": [1.0]}
+    config["failure"] |= {"sizes": [16, 96]}
     for split, count in {"train": 33, "validation": 30, "test": 30, "retention": 4}.items():
         config["splits"]["sums"][split]["problems"] = count
     (folder / "config/few.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
