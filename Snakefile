@@ -8,7 +8,7 @@
 #                                  │           └─ 05 baseline, any other arm ─┬──────────────────┤
 #                                  │                            with its path └─ 04 trajectory, turning
 #                                  └─ 05 tuning, on a policy that is not reported ───────────────┴─ 10 summary
-#   00 theory, 00 expectations ────────────────────────────────────────────────────────────────── 09 figures
+#   00 theory, 00 expectations, 07 frontier (all arms) ────────────────────────────────────────── 09 figures
 #
 # Each rule runs one notebook through papermill. The notebook's parameters cell is its signature: wildcards and sections
 # of the config are looked up by name, and inputs and outputs are passed under the names they have in the rule. The
@@ -132,6 +132,7 @@ PATHS = {
     "expectations": lambda jobs: once(rules.expectations.output.expectations, jobs),
     "tuning": lambda jobs: once(TUNING + "/{arm}/tuning.csv", plan.tuned),
     "theory": lambda jobs: [RESULTS + "/theory.csv"],
+    "frontier": lambda jobs: [RESULTS + "/frontier.csv"],
 }
 ARM_OUTPUTS = {table: ARM + f"/{table}.csv" for table in catalogue.ARM_TABLES}
 
@@ -515,6 +516,21 @@ use rule notebook as scale with:
     params:
         code=code("06_scale"),
         settings=settings("06_scale"),
+
+
+use rule notebook as frontier with:
+    input:
+        ancient("notebooks/07_frontier.ipynb"),
+        table_folders=read_by(["pareto"]),
+    output:
+        frontier=RESULTS + "/frontier.csv",
+    log:
+        RESULTS + "/07_frontier.ipynb",
+    resources:
+        gpu=0,
+    params:
+        code=code("07_frontier"),
+        settings=settings("07_frontier"),
 
 
 use rule notebook as failure with:

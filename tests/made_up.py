@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from oneshot.arms import COSTS, IDENTITY, ArmTables
+from oneshot.figures.spending import spent
 from oneshot.figures.tables import Tables
 from oneshot.files import write_csv
 
@@ -113,6 +114,7 @@ def write_all(folder, policies=(1, 2, 3)):
             paths.append(run / f"{name}.csv")
     whole = {"experiment": "made_up", "model": "main", "task": "sums"}
     of_all = {"theory": list(theory()), "expectations": [{**whole, **expected} for expected in EXPECTED]}
+    of_all["frontier"] = spent(Tables([path for path in paths if path.stem in ("points", "timings")]))
     for name, rows in of_all.items():
         write_csv(pd.DataFrame(rows), folder / f"{name}.csv")
         paths.append(folder / f"{name}.csv")

@@ -29,6 +29,7 @@ ORDER = [
     "04_trajectory",
     "04_turning",
     "06_scale",
+    "07_frontier",
     "08_failure",
     "09_figures",
     "10_summary",

@@ -31,6 +31,7 @@ from oneshot.figures import (
     retention,
     scale,
     signs,
+    spending,
     style,
     turning,
 )
@@ -380,3 +381,34 @@ def test_groups_that_say_something_are_told_by_reward_function(tables):
     told = nothing_to_learn.draw(nothing_to_learn.frame(tables))
     assert "| sums | all groups | 1,000 | 45.0 [45.0, 45.0] | 49.0 [49.0, 49.0] | 50.0 [50.0, 50.0] |" in told
     assert "| sums | all wrong | 500 | 0.0 [0.0, 0.0] |" in told
+
+
+def test_the_frontier_is_what_nothing_beats_at_its_cost():
+    """Cost 1 buys 3, cost 2 buys 5; what costs as much and gives less, or more and gives no more, is beaten."""
+    costs, values = np.array([2.0, 1, 1, 3, 2, 4]), np.array([5.0, 3, 2, 5, 5, 6])
+    assert spending.undominated(costs, values).tolist() == [True, True, False, False, False, True]
+
+
+def test_nearly_all_of_the_gain_is_had_for_least(tables):
+    """One-shot has two thirds of GRPO's gain in one step of one phase; GRPO all of it after step 20, half after 10."""
+    rows = spending.spent(tables)
+    half, whole = (spending.cheapest(rows, share).set_index("currency") for share in (0.5, 0.9))
+    assert half.arm.to_dict() == {
+        "rollouts": "grpo",
+        "sampling_phases": "one_shot",
+        "gradient_steps": "one_shot",
+        "seconds": "one_shot",
+    }
+    assert (half.cost.rollouts, half.point.rollouts, half.cost.seconds, half.rival_cost.seconds) == (500, "10", 12, 20)
+    assert set(whole.arm) == {"grpo"}
+    assert set(whole.point) == {"20"}
+    assert not rows[rows.arm == "base"].empty
+
+
+def test_an_arm_on_fewer_policies_is_not_compared(tmp_path):
+    paths = [path for path in write_all(tmp_path) if path.stem in ("points", "timings")]
+    fewer = [path for path in paths if not (path.parent.name == "one_shot" and "policy3" in str(path))]
+    rows = spending.spent(Tables(fewer)).set_index("arm")
+    assert not rows.compared["one_shot"]
+    assert not rows.loc["one_shot", [spending.least(currency) for currency in spending.CURRENCIES]].any()
+    assert rows.compared["grpo"].all()

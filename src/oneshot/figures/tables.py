@@ -24,6 +24,7 @@ MADE_BY = {
     "linearity": "04_trajectory",
     "curvature": "04_curvature",
     "expectations": "00_expectations",
+    "frontier": "07_frontier",
     "neighbours": "06_scale",
     "overfit": "08_failure",
     "signs": "04_batch",

@@ -23,7 +23,9 @@ RUN_TABLES = (
 """One of each for every run."""
 PATH_TABLES = ("cosines", "linearity", "turning", "extrapolation")
 """One of each for every run of which an arm keeps its path."""
-TABLES = (*ARM_TABLES, *RUN_TABLES, *PATH_TABLES, "acceptance", "neighbours", "expectations", "tuning", "theory")
+WIDE_TABLES = ("acceptance", "neighbours", "expectations", "tuning", "theory", "frontier")
+"""About more than a run: a base policy, a setting, the experiment."""
+TABLES = (*ARM_TABLES, *RUN_TABLES, *PATH_TABLES, *WIDE_TABLES)
 SPLITS = ("train", "validation", "test", "retention")
 ENDINGS = {"figure": ("pdf", "png", "csv"), "table": ("md", "csv")}
 KEYS = {"kind", "reads", "claim", "caption", "notebooks", "minutes"}

@@ -73,8 +73,8 @@ def _path(job: Job, kind: str) -> str:
         return f"{_arm(job)}/{kind}.csv"
     if kind in ("acceptance", "neighbours"):
         return f"{_policy(job)}/{kind}.csv"
-    if kind == "theory":
-        return "theory.csv"
+    if kind in ("theory", "frontier"):
+        return f"{kind}.csv"
     if kind == "expectations":
         return f"{job.model}/{job.task}/expectations.csv"
     if kind == "tuning":

@@ -1,0 +1,28 @@
+"""What comes to nearly all of the rival's gain for least, by setting and currency, beside what the rival spends."""
+
+import pandas as pd
+
+from oneshot.figures import style
+from oneshot.figures.spending import CURRENCIES, NEARLY, cheapest, least
+from oneshot.figures.tables import Tables
+
+HEADS = ["setting", "currency", "least spent", "by", "after step", "test accuracy, %", "spent by GRPO", "ratio"]
+
+
+def frame(tables: Tables) -> pd.DataFrame:
+    columns = ["arm", "point", "value", "low", "high", "compared", *CURRENCIES, *map(least, CURRENCIES)]
+    return cheapest(tables.other("frontier", columns), NEARLY)
+
+
+def draw(table: pd.DataFrame) -> str:
+    """Markdown, a row for each setting and currency."""
+    lines = [
+        "| " + " | ".join(cells) + " |" for cells in (HEADS, ["---"] * len(HEADS), *map(_cells, table.itertuples()))
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: tuple) -> list[str]:
+    ratio = f"{row.rival_cost / row.cost:,.{0 if row.rival_cost > 10 * row.cost else 1}f}" if row.cost else ""
+    about = [style.setting_name(row.model, row.task), CURRENCIES[row.currency], f"{row.cost:,.0f}"]
+    return [*about, style.label(row.arm), row.point, f"{100 * row.accuracy:.1f}", f"{row.rival_cost:,.0f}", ratio]
