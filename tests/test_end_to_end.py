@@ -136,14 +136,18 @@ def test_an_expectation_re_runs_no_arm(finished):
 
 
 def test_a_result_of_another_run_is_refused(finished):
-    """The one-shot arm's table in the place of GRPO's: refused by name, and no figure is drawn from it."""
+    """The one-shot arm's table in the place of GRPO's: refused by name, with its seal and without."""
     path, other = (finished / ARMS / arm / "points.csv" for arm in ("grpo", "one_shot"))
-    original = path.read_bytes()
+    seal, original = path.with_name(".points.csv.sha256"), path.read_bytes()
     path.write_bytes(other.read_bytes())
-    code, output = run(finished, "figures/tiny/central.pdf")
+    sealed = run(finished, "figures/tiny/central.pdf")
+    seal.rename(seal.with_name("away"))
+    bare = run(finished, "figures/tiny/central.pdf")
+    seal.with_name("away").rename(seal)
     path.write_bytes(original)
-    assert code != 0
-    assert "two are of the same run" in output
+    for (code, output), complaint in ((sealed, "grpo/points.csv: has changed"), (bare, "two are of the same run")):
+        assert code != 0
+        assert complaint in output
     assert run(finished, "figures")[0] == 0
 
 

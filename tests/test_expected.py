@@ -29,7 +29,7 @@ def without_results(project):
 def test_what_is_recorded_comes_back(project):
     assert set(expected.record("tiny", project)) == set(TABLES)
     expected.restore("tiny", without_results(project))
-    found = {path.relative_to(project / "results/tiny").as_posix(): path for path in project.glob("results/**/*.*")}
+    found = {path.relative_to(project / "results/tiny").as_posix(): path for path in project.glob("results/**/*.csv")}
     assert {name: path.read_text() for name, path in found.items()} == TABLES
     assert len({path.stat().st_mtime for path in found.values()}) == 1  # none is newer than another
 

@@ -1,6 +1,9 @@
 """What is written can be read back, and what cannot be trusted is refused by name."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from oneshot.files import BadFile, MissingInput, atomic_path, project_root, read_csv, read_json, require, write_csv
+from oneshot.files import (
+    BadFile,
+    MissingInput,
+    atomic_path,
+    intact,
+    project_root,
+    read_csv,
+    read_json,
+    require,
+    write_csv,
+    write_json,
+)
 from oneshot.policies.models import fingerprint, load_policy, save_policy
 from oneshot.rollouts import check_rollouts, load_rollouts, save_rollouts
 from oneshot.workflow import provenance
@@ -88,7 +102,7 @@ def test_text_survives_the_tokenizer(policy):
 def test_a_policy_that_is_not_the_one_described_is_refused(policy, tmp_path):
     save_policy(policy, tmp_path, {})
     described = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps({**described, "fingerprint": "0"}))
+    write_json({**described, "fingerprint": "0"}, tmp_path / "policy.json")
     with pytest.raises(BadFile, match=r"weights are not those that policy\.json"):
         load_policy(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nonsense")
@@ -139,3 +153,61 @@ def test_the_stamp_says_what_ran():
     assert stamp["torch"].startswith("2.13.0")
     assert stamp["vllm"] == "absent" or stamp["vllm"][0].isdigit()
     assert set(stamp) > {"commit", "python", "machine", "transformers"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "results/one/points.csv"
+    write_csv(pd.DataFrame({"accuracy": [0.25, 0.5]}), path)
+    return path
+
+
+def test_a_seal_is_what_sha256sum_prints(table):
+    done = subprocess.run(["sha256sum", "results/one/points.csv"], cwd=table.parents[2], capture_output=True, text=True)
+    assert table.with_name(".points.csv.sha256").read_text() == done.stdout
+    assert intact(table) == table
+
+
+def test_a_changed_byte_is_refused_and_a_rewritten_file_is_not(table):
+    original = table.read_bytes()
+    table.write_bytes(original.replace(b"0.25", b"0.75"))
+    with pytest.raises(BadFile, match=r"points\.csv: has changed since it was written"):
+        require(table, "05_baseline")
+    write_csv(pd.DataFrame({"accuracy": [0.75, 0.5]}), table)
+    assert require(table, "05_baseline") == table
+
+
+def test_a_file_of_another_run_is_refused_even_with_its_seal(table):
+    shutil.copytree(table.parent, table.parent.with_name("two"))
+    with pytest.raises(BadFile, match=r"two/points\.csv: was written as results/one/points\.csv"):
+        intact(table.parent.with_name("two") / "points.csv")
+
+
+def test_a_project_may_be_moved(table, monkeypatch):
+    moved = table.parents[2].with_name("moved")
+    table.parents[2].rename(moved)
+    monkeypatch.chdir(moved / "results")
+    assert intact(Path("one/points.csv")).exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"0" * 64])
+def test_a_damaged_seal_is_refused(table, damage):
+    table.with_name(".points.csv.sha256").write_bytes(damage)
+    with pytest.raises(BadFile, match="delete it"):
+        intact(table)
+
+
+def test_a_file_without_a_seal_is_taken_as_it_is(table):
+    table.with_name(".points.csv.sha256").unlink()
+    assert intact(table) == table
+
+
+def test_a_policy_is_refused_if_anything_in_its_folder_has_changed(policy, tmp_path):
+    save_policy(policy, tmp_path, {})
+    for name in ("tokenizer.json", "config.json", "policy.json"):
+        original = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(original.replace(b'"', b' "', 1))  # still JSON, and with the same content
+        with pytest.raises(BadFile, match=name):
+            load_policy(tmp_path)
+        (tmp_path / name).write_bytes(original)
+    load_policy(tmp_path)

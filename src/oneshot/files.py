@@ -1,9 +1,12 @@
 """Files: paths of notebook parameters, atomic writes, checked reads.
 
-Every file is written under a temporary name and then renamed, so a killed run leaves no half-written result. Every
-input is checked before it is used. An error names the file, what is wrong with it and what to do.
+Every file is written under a temporary name and then renamed, so a killed run leaves no half-written result. A result
+gets a seal, a hidden file beside it in the format of `sha256sum`; an input whose bytes or whose place are not those of
+its seal is refused. Every input is checked before it is used. An error names the file, what is wrong with it and what
+to do.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -41,25 +44,61 @@ def require(path: str | Path, notebook: str) -> Path:
         top, *rest = Path(path).parts
         command = f", or `snakemake --cores all {path} --configfile config/{rest[0]}.yaml`" if top == "results" else ""
         raise MissingInput(f"{path} is missing: run notebooks/{notebook}.ipynb first{command}")
-    return resolved
+    return intact(resolved)
+
+
+def intact(path: Path) -> Path:
+    """The path of a file that is as it was written, where it was written, or that has no seal.
+
+    Raises BadFile for any other: a changed byte in a table or in a batch would show in no figure.
+    """
+    if not _seal(path).exists():
+        return path
+    try:
+        digest, _, place = _seal(path).read_text().rstrip("\n").partition("  ")
+    except UnicodeDecodeError:
+        digest, place = "", _place(path)
+    if place != _place(path):
+        raise BadFile(f"{path}: was written as {place}: delete it and its seal, and the same command makes it anew")
+    if digest != sha256(path):
+        raise BadFile(f"{path}: has changed since it was written: delete it, and the same command makes it anew")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """64 hex digits over a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256")
+
+
+def _place(path: Path) -> str:
+    """The path from the results on, which does not change with the project's or the working folder; else the name."""
+    parts = path.absolute().parts
+    return "/".join(parts[parts.index("results") :]) if "results" in parts else path.name
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary file next to `path`, renamed to `path` only if the block succeeds."""
+def atomic_path(path: str | Path, sealed: bool = True) -> Iterator[Path]:
+    """A temporary file next to `path`, renamed to `path`, and sealed, only if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
+        if sealed:
+            write_text(f"{sha256(temporary)}  {_place(path)}\n", _seal(path))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+def write_csv(frame: pd.DataFrame, path: str | Path, sealed: bool = True) -> None:
     """Write a CSV. Floats get 9 significant digits, enough to restore any FP32 number."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sealed) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
 
 
@@ -75,13 +114,13 @@ def read_csv(path: str | Path, columns: list[str]) -> pd.DataFrame:
     return frame
 
 
-def write_text(text: str, path: str | Path) -> None:
-    with atomic_path(path) as temporary:
+def write_text(text: str, path: str | Path, sealed: bool = False) -> None:
+    with atomic_path(path, sealed) as temporary:
         temporary.write_text(text)
 
 
 def write_json(content: dict, path: str | Path) -> None:
-    write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", path)
+    write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", path, sealed=True)
 
 
 def read_json(path: str | Path) -> dict:

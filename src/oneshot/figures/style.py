@@ -69,7 +69,7 @@ def set_style() -> None:
 def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Save the figure to each path, in the format of its suffix."""
     for path in paths:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sealed=False) as temporary:
             figure.savefig(temporary)
 
 

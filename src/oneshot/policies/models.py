@@ -26,7 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from oneshot.files import BadFile, atomic_path, read_json, write_json
+from oneshot.files import BadFile, atomic_path, intact, read_json, sha256, write_json
 from oneshot.policies.prompts import PromptFormat
 
 PAD, END = "<pad>", "<end>"
@@ -111,7 +111,8 @@ def save_policy(policy: Policy, folder: str | Path, metadata: dict) -> None:
     policy.model.config.architectures = [type(policy.model).__name__]  # other engines identify the model by it
     policy.model.config.save_pretrained(folder)
     description = {"fingerprint": fingerprint(policy.model), "dtype": str(policy.model.dtype).removeprefix("torch.")}
-    write_json({**metadata, **description, "prompt": asdict(policy.prompt_format)}, folder / "policy.json")
+    description |= {"prompt": asdict(policy.prompt_format), "files": _digests(folder)}
+    write_json({**metadata, **description}, folder / "policy.json")
     with atomic_path(folder / "model.safetensors") as temporary:
         save_file(checkpoint(policy.model), temporary, metadata={"format": "pt"})
 
@@ -121,13 +122,24 @@ def checkpoint(model: Module) -> dict[str, Tensor]:
     return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
 
 
+def _digests(folder: Path) -> dict[str, str]:
+    """Of all files beside the weights that make the policy what it is: tokenizer, template, config."""
+    own = ("policy.json", "model.safetensors")
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".jinja") and path.name not in own]
+    return {path.name: sha256(path) for path in files if not path.name.startswith(".")}
+
+
 def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
     """The policy in that folder, in the precision it was saved in, on `device`.
 
-    Raises BadFile, naming the folder and what is wrong with it.
+    Raises BadFile, naming the folder or file and what is wrong with it.
     """
     folder = Path(folder)
-    description = read_json(folder / "policy.json") if (folder / "policy.json").exists() else {}
+    description = read_json(intact(folder / "policy.json")) if (folder / "policy.json").exists() else {}
+    if files := description.get("files", {}):
+        now = _digests(folder)
+        if changed := sorted(name for name in files.keys() | now.keys() if files.get(name) != now.get(name)):
+            raise BadFile(f"{folder}: {changed[0]} is not what it was: delete model.safetensors, and it is made anew")
     dtype = getattr(torch, description.get("dtype", "float32"))
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)

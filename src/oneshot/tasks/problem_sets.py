@@ -45,7 +45,7 @@ def draw_in_turn(tasks: list[Task], buckets: tuple[int, int], count: int, seed: 
 
 def save_problems(problems: list[Problem], path: str | Path) -> None:
     """JSON lines, one problem each: task, prompt, answer."""
-    write_text("".join(json.dumps(asdict(problem)) + "\n" for problem in problems), path)
+    write_text("".join(json.dumps(asdict(problem)) + "\n" for problem in problems), path, sealed=True)
 
 
 def load_problems(path: str | Path, count: int | None = None) -> list[Problem]:

@@ -32,7 +32,10 @@ def write(root: Path, target: Path) -> list[str]:
     if missing := sorted(set(NEEDED) - set(paths)):
         raise BadFile(f"{root}: git tracks no {missing[0]} here: an archive is made of a checkout")
     sums = "".join(f"{_sha256((root / path).read_bytes())}  {path}\n" for path in paths)
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        atomic_path(target, sealed=False) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for path in paths:
             mode = EXECUTABLE if (root / path).stat().st_mode & 0o100 else PLAIN
             _add(packed, path, (root / path).read_bytes(), mode)

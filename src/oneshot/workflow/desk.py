@@ -94,7 +94,7 @@ def _card(experiment: str, name: str, entry: dict, results: Path, root: Path, fo
         return None
     module, target = import_module(f"oneshot.figures.{name}"), folder / experiment / name
     data = module.frame(tables)
-    write_csv(data, target.with_suffix(".csv"))
+    write_csv(data, target.with_suffix(".csv"), sealed=False)
     drawn = module.draw(data)
     if entry["kind"] == "table":
         return Card(name, entry, markdown=markdown2html(drawn))

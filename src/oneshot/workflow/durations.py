@@ -62,7 +62,7 @@ def record(experiment: str, root: Path, gflops: float) -> pd.DataFrame:
     """Add what an experiment's jobs took to `expected/durations.csv`; what is measured anew replaces what was there."""
     new = collect(experiment, root, gflops)
     known = pd.concat([new, _recorded(root)]).drop_duplicates(KEY).sort_values(["experiment", *KEY])
-    write_csv(known, _file(root))
+    write_csv(known, _file(root), sealed=False)
     return new
 
 

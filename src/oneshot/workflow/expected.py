@@ -82,7 +82,7 @@ def read(archive: Path) -> tuple[dict[str, bytes], dict[str, dict]]:
 def write(archive: Path, files: dict[str, bytes], manifest: dict[str, dict]) -> None:
     """Write an archive. Equal files give equal bytes: paths are sorted and no time or owner is kept."""
     text = json.dumps(manifest, indent=1, sort_keys=True).encode()
-    with atomic_path(archive) as temporary, tarfile.open(temporary, "w:xz", preset=9) as tar:
+    with atomic_path(archive, sealed=False) as temporary, tarfile.open(temporary, "w:xz", preset=9) as tar:
         for path, content in [(MANIFEST, text), *sorted(files.items())]:
             member = tarfile.TarInfo(path)
             member.size = len(content)

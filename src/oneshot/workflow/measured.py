@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from oneshot.figures.tables import Tables
+from oneshot.files import intact
 from oneshot.workflow import catalogue, expected, experiment
 from oneshot.workflow.plan import Job, Plan
 
@@ -58,7 +59,7 @@ def tables_in(
             ]
             if {job.arm for job in jobs} >= set(needed):
                 found += [results / name / path for job in jobs for kind in kinds if (path := _path(job, kind))]
-    return Tables([path for path in dict.fromkeys(found) if path.exists()])
+    return Tables([intact(path) for path in dict.fromkeys(found) if path.exists()])
 
 
 def count(name: str, results: Path, root: Path) -> int:
