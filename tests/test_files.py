@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from oneshot.files import (
     BadFile,
@@ -25,6 +26,7 @@ from oneshot.files import (
 )
 from oneshot.policies.models import fingerprint, load_policy, save_policy
 from oneshot.rollouts import check_rollouts, load_rollouts, save_rollouts
+from oneshot.vectors import save_tensors
 from oneshot.workflow import provenance
 
 
@@ -43,6 +45,13 @@ def test_equal_tables_are_equal_files(rollouts, tmp_path):
     for name in ("a", "b"):
         save_rollouts(rollouts, tmp_path / name, {"run": "x"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_equal_tensors_are_equal_files(tmp_path):
+    """Of several entries of its header, the library writes a new order each time."""
+    for name in range(8):
+        save_tensors({"w": torch.arange(3.0)}, tmp_path / f"{name}", dict.fromkeys("abcdefgh", name // 8))
+    assert len({path.read_bytes() for path in tmp_path.iterdir() if not path.name.startswith(".")}) == 1
 
 
 def test_truncated_and_foreign_parquet_are_refused(rollouts, tmp_path):

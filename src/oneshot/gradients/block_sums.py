@@ -14,22 +14,19 @@ The noise scale tr Σ/|G|² (McCandlish et al. 2018, "B_simple") is the batch, i
 are equal. Groups are independent but rollouts within a group are not, so it holds for batches of whole groups.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Module
 
-from oneshot.files import BadFile, atomic_path
+from oneshot.files import BadFile
 from oneshot.gradients.sketch import sketch
 from oneshot.statistics import jackknife_interval
-from oneshot.vectors import Vector
+from oneshot.vectors import Vector, read_header, read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -192,8 +189,7 @@ def save_gradient(gradient: Gradient, path: str | Path, metadata: dict[str, str]
     tensors |= {"sampler_gap": gradient.sampler_gap}
     if gradient.sketches is not None:
         tensors["sketches"] = gradient.sketches
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"oneshot": json.dumps(header, sort_keys=True)})
+    save_tensors(tensors, path, header)
 
 
 def load_gradient(paths: list[str | Path], fingerprint: str, every: int = 1) -> Gradient:
@@ -226,12 +222,8 @@ def _refuse_doubled(loaded: list[tuple[str | Path, Gradient]]) -> None:
 
 
 def _load_shard(path: str | Path, fingerprint: str) -> Gradient:
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["oneshot"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BadFile(f"{path}: not a gradient ({type(error).__name__}: truncated or foreign file)") from error
+    header, _ = read_header(path, "gradient")
+    tensors = read_tensors(path)
     if header["fingerprint"] != fingerprint:
         raise BadFile(f"{path}: taken at policy {header['fingerprint']}, not at {fingerprint}")
     broken = [name.removeprefix("sums/") for name, tensor in tensors.items() if not tensor.isfinite().all()]

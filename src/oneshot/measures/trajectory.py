@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import Module
 
-from oneshot.files import BadFile, atomic_path
-from oneshot.vectors import Vector
+from oneshot.files import BadFile
+from oneshot.vectors import Vector, read_header, save_tensors
 
 UNIT = "unit"
 """Ending of the name of the scalar that a tensor is in units of."""
@@ -45,8 +44,7 @@ class Trajectory:
             raise ValueError(
                 f"path: the arm took none of these steps: {', '.join(map('{:g}'.format, sorted(self.steps)))}"
             )
-        with atomic_path(path) as temporary:
-            save_file(self.kept, temporary, metadata)
+        save_tensors(self.kept, path, metadata)
 
 
 class Kept(Mapping[float, Vector]):
@@ -71,13 +69,9 @@ class Kept(Mapping[float, Vector]):
 
 def load_trajectory(path: str | Path, fingerprint: str) -> Kept:
     """The trajectory in that file. Raises BadFile for another file, or a trajectory from another θ0."""
-    try:
-        with safe_open(path, "pt") as file:
-            origin, found = file.metadata()["fingerprint"], list(file.keys())
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise BadFile(f"{path}: not a trajectory (truncated or foreign file): delete it and run again") from error
-    if origin != fingerprint:
-        raise BadFile(f"{path}: starts at policy {origin}, not at {fingerprint}")
+    header, found = read_header(path, "trajectory")
+    if header["fingerprint"] != fingerprint:
+        raise BadFile(f"{path}: starts at policy {header['fingerprint']}, not at {fingerprint}")
     names: dict[float, list[str]] = {}
     for name in found:
         if not name.endswith(f"/{UNIT}"):

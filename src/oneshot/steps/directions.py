@@ -24,12 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from oneshot.files import BadFile, atomic_path
-from oneshot.vectors import Vector, standard_normal
+from oneshot.files import BadFile
+from oneshot.vectors import Vector, read_header, read_tensors, save_tensors, standard_normal
 
 DAMPING = 1.0
 """λ of the natural direction, in units of the mean of F. With less, coordinates of little effect get large steps."""
@@ -137,18 +135,12 @@ def _steepest(name: str, values: Tensor) -> Tensor:
 
 def save_direction(direction: Vector, path: str | Path, metadata: dict[str, str]) -> None:
     """Write safetensors, FP32. `metadata` must hold θ0's fingerprint."""
-    with atomic_path(path) as temporary:
-        save_file({name: values.contiguous() for name, values in direction.items()}, temporary, metadata)
+    save_tensors({name: values.contiguous() for name, values in direction.items()}, path, metadata)
 
 
 def load_direction(path: str | Path, fingerprint: str) -> Vector:
     """The direction in that file. Raises BadFile if it holds none, or one that was made at another policy."""
-    try:
-        with safe_open(path, "pt") as file:
-            origin = file.metadata()["fingerprint"]
-            direction = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise BadFile(f"{path}: not a direction (truncated or foreign file): delete it and run again") from error
-    if origin != fingerprint:
-        raise BadFile(f"{path}: made at policy {origin}, not at {fingerprint}")
-    return direction
+    header, _ = read_header(path, "direction")
+    if header["fingerprint"] != fingerprint:
+        raise BadFile(f"{path}: made at policy {header['fingerprint']}, not at {fingerprint}")
+    return read_tensors(path)
