@@ -23,6 +23,11 @@ def test_it_compiles_from_the_reference_run(tmp_path):
         paper.build(results, ROOT, folder / "build")
     typst.compile(folder / "main.typ", output=folder / "main.pdf", root=tmp_path)
     assert (folder / "main.pdf").read_bytes().startswith(b"%PDF")
+    tuned = pd.read_csv(folder / "build/tuning.csv").set_index(["task", "arm"])
+    assert tuned.used["contexts_64", "grpo"] == "prompts per step 5"
+    assert tuned.used.drop(("contexts_64", "grpo")).isna().all()
+    decided = pd.read_csv(folder / "build/expectations.csv")
+    assert set(decided.outcome) == {"kept", "failed"}
     arms = pd.read_csv(folder / "build/arms.csv")
     assert arms[arms.arm == "grpo"].recovered_sampled.eq(1).all()
     assert arms[arms.arm == "one_shot"].rollouts.gt(50_000).all()

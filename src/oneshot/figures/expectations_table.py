@@ -17,7 +17,11 @@ COLUMNS = ("arm", "expected", "gain recovered", "difference to GRPO, points", "o
 
 def frame(tables: Tables) -> pd.DataFrame:
     """One row per setting and arm: expectation, gain recovered and difference with their intervals, outcome."""
-    expected = tables.other("expectations", ["arm", "low", "high", "because"])
+    return beside(tables.other("expectations", ["arm", "low", "high", "because"]), tables)
+
+
+def beside(expected: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """Expectations (SETTING, arm, low, high, because) beside what came out."""
     expected = expected.rename(columns={"low": "expected_low", "high": "expected_high"})
     ends = at_last(with_base(tables.points[tables.points.split == "test"]))
     outcomes = [_outcome(row, ends) for row in expected.to_dict("records")]

@@ -1,7 +1,7 @@
 """The paper, from the reference run or from this checkout's own: every number and every figure in it.
 
-Writes `paper/build/`: `arms.csv`, a row for each setting and arm; `claims.csv`; the figures. Then compiles
-`paper/main.typ`, which reads them and has no number of its own.
+Writes `paper/build/`: `arms.csv`, a row for each setting and arm; `claims.csv`; the tables of the appendix; the
+figures. Then compiles `paper/main.typ`, which reads them and has no number of its own.
 
     python -m oneshot.workflow.paper expected    # or results
 """
@@ -15,9 +15,10 @@ import typst
 
 from oneshot.figures import quoted, style
 from oneshot.figures.first_look import frame as first_look
+from oneshot.figures.spending import cheapest, spent
 from oneshot.figures.tables import SETTING, Tables, at_last, over_policies
 from oneshot.files import MissingInput, project_root, write_csv
-from oneshot.workflow import catalogue, claims, measured
+from oneshot.workflow import appendix, catalogue, claims, measured
 
 KINDS = ("points", "timings", "quantities", "acceptance")
 SPENT = ("sampling_phases", "gradient_steps", "rollouts", "kl_nats", "seconds")
@@ -52,6 +53,16 @@ def build(results: Path, root: Path, folder: Path) -> None:
     listed = claims.load(root / "config/claims.yaml")
     found = claims.checked(listed, results, root).assign(says=[claim.says for claim in listed])
     write_csv(found, folder / "claims.csv", sealed=False)
+    wide = measured.tables_in(results, root, ("points", "timings", "acceptance", "tuning"))
+    parts = {
+        "cheapest": cheapest(spent(tables)),
+        "policies": appendix.policies(wide),
+        "expectations": appendix.expectations(wide, root),
+        "tuning": appendix.tuning(wide, root),
+        "record": appendix.record(root),
+    }
+    for name, rows in parts.items():
+        write_csv(rows, folder / f"{name}.csv", sealed=False)
     entries = catalogue.load(root / "config/figures.yaml").entries
     style.set_style()
     for name, (figure, task) in PICTURES.items():
