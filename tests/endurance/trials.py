@@ -41,10 +41,10 @@ DAMAGES = (truncated, flipped, emptied, overwritten)
 
 
 def start(folder, *targets):
-    """Snakemake on the tiny experiment, in a session of its own, printing to `log`."""
+    """Snakemake on the tiny experiment, in a session of its own, printing to a new `log`."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *targets, "--configfile", "config/tiny.yaml"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with (folder / "log").open("ab") as log:
+    with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
