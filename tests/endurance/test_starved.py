@@ -11,6 +11,7 @@ from trials import descendants, kill, start, times, wait_for
 
 pytestmark = pytest.mark.slow
 SHARD = "results/tiny/main/arithmetic/policy1/run0/rollouts/shard0.parquet"
+TIMINGS = "results/tiny/main/arithmetic/policy1/run0/timings/sample0.csv"
 NEEDED = "results/tiny/main/arithmetic/policy1/run0/rollouts/shard1.parquet"
 """Made before, and not to be touched."""
 ROOM = 4
@@ -22,6 +23,7 @@ def missing(finished):
     """The project with one shard of rollouts to be drawn: (folder, what the shard was)."""
     before = (finished / SHARD).read_bytes()
     (finished / SHARD).unlink()
+    (finished / TIMINGS).unlink()
     return finished, before
 
 

@@ -38,8 +38,10 @@ class IpcEngine(NBClientEngine):
             config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
             try:
                 return super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
-            except DeadKernelError:
-                raise DeadKernelError(KILLED) from None
+            except RuntimeError as error:  # at its start it is another one than later on
+                if "Kernel died" in str(error):
+                    raise DeadKernelError(KILLED) from error
+                raise
 
 
 def _end_with_parent(parent: int) -> None:
