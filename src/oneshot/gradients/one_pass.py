@@ -78,10 +78,13 @@ def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -
     """log π of every completion token [C], and the row of `rollouts` it belongs to [C]. Differentiable.
 
     With a large vocabulary, logits are computed a few hundred tokens at a time, and again in the backward pass, so
-    [C, V] never exists.
+    [C, V] never exists. The head's products keep the precision of its weights: rounded logits would show in log π.
     """
     layout, head = pack(rollouts).to(policy.model.device), policy.model.lm_head
-    hidden_QE = packed_hidden(policy, layout) / temperature
+    rounded = getattr(torch, policy.products)
+    with torch.autocast(policy.model.device.type, rounded, enabled=rounded != torch.float32):
+        hidden_QE = packed_hidden(policy, layout)
+    hidden_QE = hidden_QE.to(head.weight.dtype) / temperature
     if head.out_features <= SMALL_VOCABULARY:
         losses_Q = F.cross_entropy(head(hidden_QE), layout.targets_Q, reduction="none")
     else:

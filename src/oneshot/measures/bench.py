@@ -3,7 +3,7 @@
 import pandas as pd
 
 from oneshot.arms import IDENTITY, TABLES
-from oneshot.engines import trainer_device
+from oneshot.engines import trainer
 from oneshot.files import read_csv, require
 from oneshot.measures.evaluate import Examination, examinations
 from oneshot.policies.models import Policy, load_policy
@@ -13,9 +13,9 @@ from oneshot.tasks.problem_sets import load_problems
 
 
 def open_policies(path: str, engine: dict) -> tuple[Policy, Policy]:
-    """(policy, base): one to move and one that stays at θ0, both on the device that goes with the config's `engine`."""
-    device, folder = trainer_device(engine), require(path, "00_pretrain").parent
-    return load_policy(folder, device), load_policy(folder, device)
+    """(policy, base): one to move and one that stays at θ0, both loaded as goes with the config's `engine`."""
+    folder = require(path, "00_pretrain").parent
+    return load_policy(folder, **trainer(engine)), load_policy(folder, **trainer(engine))
 
 
 def open_batch(paths: list[str], rollouts: int = 0) -> tuple[pd.DataFrame | None, dict[str, str], float]:

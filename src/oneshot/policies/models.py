@@ -40,6 +40,8 @@ class Policy:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
+    products: str = "float32"
+    """Precision of the matrix products where gradients are taken, but for the head's; weights and sums keep theirs."""
 
     @property
     def end_id(self) -> int:
@@ -129,8 +131,8 @@ def _digests(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in files if not path.name.startswith(".")}
 
 
-def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
-    """The policy in that folder, in the precision it was saved in, on `device`.
+def load_policy(folder: str | Path, device: str | torch.device = "cpu", products: str = "float32") -> Policy:
+    """The policy in that folder, in the precision it was saved in, on `device`. `products`: see Policy.
 
     Raises BadFile, naming the folder or file and what is wrong with it.
     """
@@ -151,7 +153,7 @@ def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Polic
             raise BadFile(f"{folder}: the tokenizer has no {role} token")
     if description.get("fingerprint", fingerprint(model)) != fingerprint(model):
         raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
-    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})))
+    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})), products)
 
 
 def fingerprint(model: Module) -> str:

@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from oneshot.baselines import METHODS
-from oneshot.engines import ENGINES, EngineUnavailable, check_engine
+from oneshot.engines import ENGINES, PRODUCTS, EngineUnavailable, check_engine
 from oneshot.measures.bands import quantities
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
@@ -105,7 +105,7 @@ def _complaints(config: dict) -> Iterator[str]:
         yield from _about_setting(plan, model, task)
     engine = dict(config["engine"])
     known = signatures.constructor(*ENGINES[engine.pop("name")].split(":"))
-    if foreign := sorted(set(engine) - set(known)):
+    if foreign := sorted(set(engine) - {PRODUCTS, *known}):
         yield f"engine.{foreign[0]}: the {config['engine']['name']} engine has no such setting"
 
 
