@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive report desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ test-all: test test-slow  ## all tests but vLLM's
 
 archive: $(VENV)/installed  ## the checkout and the tables of the reference run, as one zip file with its hashes
 	$(BIN)/python -m oneshot.workflow.archive oneshot-rlvr.zip
+
+report: $(VENV)/installed  ## Snakemake's own report on an experiment that has run, one HTML file: make report E=smoke
+	$(SNAKEMAKE) figures --configfile config/$(E).yaml --report figures/$(E)/report.html
 
 desk: $(VENV)/installed  ## the reviewer's desk, desk/index.html: every figure, claim and notebook; R=results as for the paper
 	$(BIN)/python -m oneshot.workflow.desk $(R)

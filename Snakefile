@@ -33,6 +33,9 @@ if not workflow.overwrite_configfiles:
     configfile: "config/laptop.yaml"
 
 
+report: "paper/report.rst"
+
+
 experiment.check(
     config, yaml.safe_load(open(workflow.source_path("config/schema.yaml")))
 )
@@ -158,6 +161,12 @@ def files_of(name, chosen, twin=False):
         return once(f"{ARM}/{name}", [job for job in jobs if chosen(job.arm)])
 
     return paths
+
+
+def described(wildcards):
+    """What Snakemake's report says of a figure or table."""
+    told = {"question": figures.entries[wildcards.figure]["claim"]}
+    return {"name": wildcards.figure.replace("_", " "), **told}
 
 
 def one_of(names):
@@ -620,7 +629,9 @@ use rule notebook as draw with:
         table_folders=lambda wildcards: read_by([wildcards.figure], wildcards.scope),
     output:
         pdf=FIGURES + "/{scope}{figure}.pdf",
-        png=FIGURES + "/{scope}{figure}.png",
+        png=report(
+            FIGURES + "/{scope}{figure}.png", category="Figures", labels=described
+        ),
         data=FIGURES + "/{scope}{figure}.csv",
     log:
         FIGURES + "/notebooks/{scope}09_{figure}.ipynb",
@@ -636,7 +647,9 @@ use rule notebook as draw with:
 use rule draw as tabulate with:
     output:
         markdown=FIGURES + "/{scope}{figure}.md",
-        data=FIGURES + "/{scope}{figure}.csv",
+        data=report(
+            FIGURES + "/{scope}{figure}.csv", category="Tables", labels=described
+        ),
     wildcard_constraints:
         figure=one_of(figures.of_kind("table")),
 

@@ -63,6 +63,15 @@ def test_figures_are_drawn_from_the_record_alone(finished, tmp_path):
         assert (elsewhere / path).read_bytes() == (finished / path).read_bytes()
 
 
+def test_the_report_holds_every_figure_with_its_question(finished):
+    code, output = run(finished, "figures", "--report", "report.html")
+    assert code == 0, output
+    page = (finished / "report.html").read_text()
+    for name, entry in yaml.safe_load((finished / "config/figures.yaml").read_text()).items():
+        assert name.replace("_", " ") in page
+        assert entry["claim"].partition(",")[0] in page
+
+
 def test_prose_re_runs_nothing_and_code_its_dependants(finished):
     path = finished / "notebooks/03_line_search.ipynb"
     original = path.read_text()
