@@ -31,6 +31,14 @@ def changed(keys, value, name="laptop"):
     return config
 
 
+def test_a_setting_of_the_wrong_kind_is_refused_by_key():
+    """Found by the fuzzer: nothing compares with null."""
+    for value, complaint in ((None, "integer"), (2.5, "integer"), (0, "less than the minimum of 1")):
+        config = changed("arms.grpo.settings.prompts_per_step", value, "smoke")
+        with pytest.raises(ConfigError, match=rf"arms\.grpo\.settings\.prompts_per_step: .*{complaint}"):
+            experiment.check(config, SCHEMA)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configs_are_possible(name):
     config = load(name)
