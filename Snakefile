@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from oneshot.workflow import catalogue, claim, digests, experiment, signatures
+from oneshot.workflow import catalogue, digests, experiment, lock, signatures
 from oneshot.workflow.plan import Plan
 
 
@@ -682,15 +682,15 @@ rule gallery:
 
 onstart:
     if workflow.is_main_process:
-        claim.claim(RESULTS)
+        lock.take(RESULTS)
 
 
 onsuccess:
-    claim.give_back()
+    lock.give_back()
 
 
 onerror:
-    claim.give_back()
+    lock.give_back()
     print(
         "Stopped. What had finished is kept: the same command takes the run up again.\n"
         "The traceback stands above, and in the last cell of the notebook that is named as the job's log."

@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import made_up
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -412,3 +413,16 @@ def test_an_arm_on_fewer_policies_is_not_compared(tmp_path):
     assert not rows.compared["one_shot"]
     assert not rows.loc["one_shot", [spending.least(currency) for currency in spending.CURRENCIES]].any()
     assert rows.compared["grpo"].all()
+
+
+def test_a_policy_with_few_arms_does_not_decide_who_is_compared(tmp_path):
+    """On a fourth policy the rival alone was run: the others are still compared, on the three that have them all."""
+    paths = [path for path in write_all(tmp_path) if path.stem in ("points", "timings")]
+    for policy, arms in ((1, "abc"), (2, "abc"), (3, "abc"), (4, ["grpo"])):
+        for arm in arms:
+            out = {table: tmp_path / f"policy{policy}" / arm / f"{table}.csv" for table in TABLES}
+            made_up.grpo(0).write(identity(policy, arm), out)
+            paths += [out["points"], out["timings"]]
+    rows = spending.spent(Tables(paths)).set_index("arm")
+    assert rows.compared.all()
+    assert set(rows.policies) == {3}

@@ -175,3 +175,16 @@ def test_problem_files_round_trip_and_name_a_bad_line(tmp_path):
     path.write_text(path.read_text() + '{"prompt": 1}\n')
     with pytest.raises(BadFile, match=r"train\.jsonl, line 6: not a problem"):
         load_problems(path)
+
+
+def test_a_problem_file_loses_no_last_line(tmp_path):
+    """Without a newline at its end, whole or cut off."""
+    path = tmp_path / "train.jsonl"
+    save_problems([Problem("arithmetic", f"{n}+1=", str(n + 1)) for n in range(3)], path)
+    whole = path.read_bytes().rstrip(b"\n")
+    path.write_bytes(whole)
+    assert [problem.answer for problem in load_problems(path)] == ["1", "2", "3"]
+    for content in (whole[:-5], whole.replace(b'"3"', b"3")):
+        path.write_bytes(content)
+        with pytest.raises(BadFile, match=r"train\.jsonl, line 3: not a problem"):
+            load_problems(path)

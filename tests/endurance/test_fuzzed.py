@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import math
+import re
 import time
 
 import pytest
@@ -80,6 +81,7 @@ def test_a_config_is_refused_by_key_or_plans(data):
     config = changed(data)
     if complaint := refusal(experiment.ConfigError, experiment.check, config, SCHEMA):
         assert "\n" not in complaint
+        assert re.split(r"[.\[:]", complaint)[0] in {"config", *SCHEMA["properties"], *config}
         return
     assert all(math.isfinite(value) for _, value in leaves(config) if isinstance(value, float))
     plan = Plan(config)

@@ -3,23 +3,19 @@
 import pandas as pd
 
 from oneshot.figures import style
-from oneshot.figures.spending import CURRENCIES, NEARLY, cheapest, least
+from oneshot.figures.spending import CURRENCIES, cheapest, recorded
 from oneshot.figures.tables import Tables
 
 HEADS = ["setting", "currency", "least spent", "by", "after step", "test accuracy, %", "spent by GRPO", "ratio"]
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    columns = ["arm", "point", "value", "low", "high", "compared", *CURRENCIES, *map(least, CURRENCIES)]
-    return cheapest(tables.other("frontier", columns), NEARLY)
+    return cheapest(recorded(tables))
 
 
 def draw(table: pd.DataFrame) -> str:
     """Markdown, a row for each setting and currency."""
-    lines = [
-        "| " + " | ".join(cells) + " |" for cells in (HEADS, ["---"] * len(HEADS), *map(_cells, table.itertuples()))
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(style.markdown(HEADS, map(_cells, table.itertuples()))) + "\n"
 
 
 def _cells(row: tuple) -> list[str]:

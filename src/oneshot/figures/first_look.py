@@ -77,20 +77,16 @@ def draw(table: pd.DataFrame) -> str:
         for (_, model, task), rows in table.groupby(SETTING, sort=False)
     ]
     heads = ["setting", *MEASURED.values(), "noise scale", *map(style.label, [BASE, *arms])]
-    lines = _table(
+    lines = style.markdown(
         heads, [[name, *_about(rows.loc[BASE]), *_accuracies(rows, [BASE, *arms])] for name, rows in settings]
     )
     for decoding, columns in SHARES.items():
         if table[columns[0]].notna().any():
             shares = [[name, *(_share(rows, arm, columns) for arm in arms)] for name, rows in settings]
-            lines += ["", *_table([f"share of GRPO's gain, {decoding}", *map(style.label, arms)], shares)]
+            lines += ["", *style.markdown([f"share of GRPO's gain, {decoding}", *map(style.label, arms)], shares)]
     kept = [[name, *(_share(rows, arm, RETENTION, 100) for arm in [BASE, *arms])] for name, rows in settings]
-    lines += ["", *_table(["retention, %", *map(style.label, [BASE, *arms])], kept)]
+    lines += ["", *style.markdown(["retention, %", *map(style.label, [BASE, *arms])], kept)]
     return "\n".join(lines) + "\n"
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def _about(base: pd.Series) -> list[str]:

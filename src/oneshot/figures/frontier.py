@@ -11,15 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oneshot.figures import style
-from oneshot.figures.spending import CURRENCIES, NEARLY, least
+from oneshot.figures.spending import CURRENCIES, NEARLY, least, recorded
 from oneshot.figures.tables import BASE, RIVAL, SETTING, Tables
 
 MOST_SETTINGS = 2
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    columns = ["arm", "point", "value", "low", "high", "compared", *CURRENCIES, *map(least, CURRENCIES)]
-    rows = tables.other("frontier", columns)
+    rows = recorded(tables)
     arms = rows.groupby(SETTING, sort=False).arm.nunique().sort_values(ascending=False, kind="stable")
     chosen = arms[arms > arms.max() / 2].index[:MOST_SETTINGS]
     return rows[pd.MultiIndex.from_frame(rows[SETTING]).isin(chosen)].reset_index(drop=True)

@@ -33,10 +33,13 @@ def spent(tables: Tables) -> pd.DataFrame:
 
     Columns: SETTING, arm, point; policies, and test accuracy as value, low, high; CURRENCIES, means over policies;
     compared: whether the arm was run on as many policies as the rival; and `least(currency)`, among those compared.
-    Searched step sizes differ by policy, so that a searched arm has one point, called `best`.
+    Searched step sizes differ by policy, so that a searched arm has one point, called `best`. Policies on which only a
+    few arms were run are left out, or else those few would be the only ones to compare.
     """
     points = with_base(tables.timed(tables.points[tables.points.split == "test"]))
     points = points[~points.arm.isin(PAID_OTHERWISE) & ((points.point > 0) | points.chosen)]
+    arms = points.groupby([*SETTING, "policy"]).arm.transform("nunique")
+    points = points[arms >= arms.groupby([points[name] for name in SETTING]).transform("max") / 2]
     searched = (points.search_rounds > 0) & points.chosen
     points = points.assign(point=points.point.map("{:g}".format).where(~searched, "best"))
     by = [*SETTING, "arm", "point"]
@@ -50,6 +53,12 @@ def spent(tables: Tables) -> pd.DataFrame:
         for _, fair in rows[rows.compared].groupby(SETTING, sort=False):
             rows.loc[fair.index, least(currency)] = undominated(fair[currency].to_numpy(), fair.value.to_numpy())
     return rows
+
+
+def recorded(tables: Tables) -> pd.DataFrame:
+    """What `spent` found, from the table that notebook 07 made of it."""
+    columns = ["arm", "point", "value", "low", "high", "compared", *CURRENCIES, *map(least, CURRENCIES)]
+    return tables.other("frontier", columns)
 
 
 def undominated(costs: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ LABELS or its name. Where there are too many arms for labelled curves, those in 
 figures that give every arm a row, show all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -171,6 +171,11 @@ def interval_text(row: dict, names: Sequence[str], unit: float, digits: int) -> 
     if pd.isna(value):
         return ""
     return f"{value:z,.{digits}f}" + ("" if pd.isna(low) else f" [{low:z,.{digits}f}, {high:z,.{digits}f}]")
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def panels(

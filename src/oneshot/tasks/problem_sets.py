@@ -51,7 +51,7 @@ def save_problems(problems: list[Problem], path: str | Path) -> None:
 def load_problems(path: str | Path, count: int | None = None) -> list[Problem]:
     """The first `count` problems of the file (all if None). Raises BadFile for a short file or a bad line."""
     problems = []
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n")[:-1], start=1):
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         try:
             problems.append(Problem(**json.loads(line)))
             if not all(isinstance(value, str) for value in asdict(problems[-1]).values()):

@@ -16,14 +16,14 @@ LOCK, HOLDER = ".run.lock", ".run"
 _held: dict[Path, FileLock] = {}
 
 
-class Claimed(RuntimeError):
+class Taken(RuntimeError):
     """Another run is at work on the same experiment."""
 
 
-def claim(results: str | Path) -> None:
+def take(results: str | Path) -> None:
     """Hold an experiment's folder of results until this process ends. Says so if the last run was killed.
 
-    Raises Claimed, one line, if another run holds it.
+    Raises Taken, one line, if another run holds it.
     """
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def claim(results: str | Path) -> None:
         lock.acquire(blocking=False)
     except Timeout:
         told = f" ({holder})" if holder else ""
-        raise Claimed(f"{results}: another run is at work here{told}: wait for its end, or stop it") from None
+        raise Taken(f"{results}: another run is at work here{told}: wait for its end, or stop it") from None
     if holder:
         told = f"The last run here ({holder}) was killed. What had finished is kept, and the rest is taken up."
         print(told, file=sys.stderr)
