@@ -3,6 +3,7 @@ PYTHON ?= python3
 E ?= laptop
 F ?= central
 R ?= expected
+FROM ?= tables
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,8 +27,8 @@ figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smo
 forecast: $(VENV)/installed  ## what is left to run, how long it takes here and how much disk: make forecast E=ladder
 	$(BIN)/python -m oneshot.workflow.durations forecast config/$(E).yaml
 
-restore: $(VENV)/installed  ## the tables of the reference run, from which figures are drawn in seconds: make restore E=laptop
-	$(BIN)/python -m oneshot.workflow.expected restore $(E)
+restore: $(VENV)/installed  ## the reference run's tables, from which figures are drawn in seconds: make restore E=laptop; FROM=start: its rollouts
+	$(BIN)/python -m oneshot.workflow.expected restore $(E) $(FROM)
 
 record: $(VENV)/installed  ## this run's tables become those of the reference run: make record E=laptop
 	$(BIN)/python -m oneshot.workflow.expected record $(E)

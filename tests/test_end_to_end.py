@@ -63,6 +63,20 @@ def test_figures_are_drawn_from_the_record_alone(finished, tmp_path):
         assert (elsewhere / path).read_bytes() == (finished / path).read_bytes()
 
 
+def test_a_run_goes_on_from_a_start(finished, tmp_path):
+    """Policy, problems and rollouts are restored and none is made anew; the step from them is the same step."""
+    expected.record("tiny", finished, "start")
+    elsewhere = tiny_project(tmp_path / "project")
+    (elsewhere / "expected").mkdir(exist_ok=True)
+    shutil.copy(expected.archive_of("tiny", finished, "start"), elsewhere / "expected")
+    expected.restore("tiny", elsewhere, "start")
+    code, output = run(elsewhere, f"{ARMS}/one_shot/points.csv")
+    assert code == 0, output
+    assert not any(f"rule {name}:" in output for name in ("problems", "pretrain", "acceptance", "sample"))
+    path = f"{ARMS}/one_shot/points.csv"
+    assert (elsewhere / path).read_bytes() == (finished / path).read_bytes()
+
+
 def test_the_report_holds_every_figure_with_its_question(finished):
     code, output = run(finished, "figures", "--report", "report.html")
     assert code == 0, output

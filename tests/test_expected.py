@@ -3,12 +3,15 @@
 import io
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from oneshot.files import BadFile, MissingInput
-from oneshot.workflow import expected
+from oneshot.workflow import expected, experiment
+from oneshot.workflow.plan import Plan
 
+CONFIG = Path(__file__).parent.parent / "config"
 TABLES = {"main/run0/arms/grpo/points.csv": "a,b\n1,0.1\n", "theory.csv": "c\nπ\n"}
 
 
@@ -32,6 +35,37 @@ def test_what_is_recorded_comes_back(project):
     found = {path.relative_to(project / "results/tiny").as_posix(): path for path in project.glob("results/**/*.csv")}
     assert {name: path.read_text() for name, path in found.items()} == TABLES
     assert len({path.stat().st_mtime for path in found.values()}) == 1  # none is newer than another
+
+
+def test_a_start_is_a_policy_its_problems_and_rollouts(project):
+    """Of policy 1 and run 0, the main job's in every config; without notebooks and seals."""
+    kept = [
+        "policies/main/policy1/model.safetensors",
+        "problems/sums/policy1/train.jsonl",
+        "main/sums/policy1/acceptance.csv",
+        "main/sums/policy1/run0/rollouts/shard0.parquet",
+        "main/sums/policy1/run0/timings/sample0.csv",
+    ]
+    others = [
+        "policies/main/policy1/00_pretrain.ipynb",
+        "policies/main/policy1/.model.safetensors.sha256",
+        "policies/main/policy2/model.safetensors",
+        "main/sums/policy1/run1/rollouts/shard0.parquet",
+        "main/sums/policy1/run0/gradient/shard0.safetensors",
+    ]
+    for path in kept + others:
+        (project / "results/tiny" / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / "results/tiny" / path).write_bytes(b"\x00")
+    assert sorted(expected.record("tiny", project, "start")) == sorted(kept)
+    assert sorted(expected.restore("tiny", without_results(project), "start")) == sorted(kept)
+    with pytest.raises(MissingInput, match=r"other\.start\.tar\.xz is missing: recorded are tiny$"):
+        expected.restore("other", project, "start")
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop", "ladder", "scale", "code", "smollm2"])
+def test_the_main_job_is_that_of_a_start(name):
+    job = Plan(experiment.load(name, CONFIG)).jobs[0]
+    assert (job.policy, job.run) == (1, 0)
 
 
 def test_recording_again_adds_and_replaces(project):
@@ -61,7 +95,7 @@ def test_results_are_never_overwritten(project):
 
 
 def test_what_is_missing_is_named(project):
-    with pytest.raises(MissingInput, match="results/other holds no table"):
+    with pytest.raises(MissingInput, match="results/other holds no table: run"):
         expected.record("other", project)
     expected.record("tiny", project)
     with pytest.raises(MissingInput, match=r"expected/other\.tar\.xz is missing: recorded are tiny"):
