@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast restore record gallery verify archive report desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smo
 
 forecast: $(VENV)/installed  ## what is left to run, how long it takes here and how much disk: make forecast E=ladder
 	$(BIN)/python -m oneshot.workflow.durations forecast config/$(E).yaml
+
+cost: $(VENV)/installed  ## what an experiment costs on GPUs, worked out beforehand: make cost E=paper
+	$(BIN)/python -m oneshot.workflow.cost $(E)
 
 restore: $(VENV)/installed  ## the reference run's tables, from which figures are drawn in seconds: make restore E=laptop; FROM=start: its rollouts
 	$(BIN)/python -m oneshot.workflow.expected restore $(E) $(FROM)

@@ -10,13 +10,12 @@ import json
 import platform
 import time
 
-import numpy as np
 import pandas as pd
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from oneshot.gradients.memory import gradient_memory
+from oneshot.gradients.memory import gradient_memory, short_chunk
 from oneshot.gradients.one_pass import backward_chunk, streamed
 from oneshot.policies.models import Policy
 
@@ -40,21 +39,6 @@ QWEN_14B = Qwen2Config(
 )
 MODELS = {"7b": QWEN_7B, "14b": QWEN_14B}
 GIB = 2**30
-
-
-def short_chunk(num_rollouts: int, prompt: int, completion: int) -> pd.DataFrame:
-    """One group with completions of one length that differ from their first token on, so they share nothing."""
-    rows = [
-        (
-            0,
-            sample,
-            np.ones(prompt, dtype=np.int32),
-            np.full(completion, sample, dtype=np.int32),
-            np.zeros(completion, dtype=np.float32),
-        )
-        for sample in range(num_rollouts)
-    ]
-    return pd.DataFrame(rows, columns=["problem_id", "sample_id", "prompt_tokens", "tokens", "logprobs"])
 
 
 def measured_peak(config: Qwen2Config, chunk_tokens: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ depend on the size of a large vocabulary, whose logits are not kept, so they are
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
@@ -56,6 +57,21 @@ def gradient_memory(
         logits=2 * head_chunk * config.vocab_size * FP32,
         host=copies * sum(sizes) * FP32,
     )
+
+
+def short_chunk(num_rollouts: int, prompt: int, completion: int) -> pd.DataFrame:
+    """One group with completions of one length that differ from their first token on, so they share nothing."""
+    rows = [
+        (
+            0,
+            sample,
+            np.ones(prompt, dtype=np.int32),
+            np.full(completion, sample, dtype=np.int32),
+            np.zeros(completion, dtype=np.float32),
+        )
+        for sample in range(num_rollouts)
+    ]
+    return pd.DataFrame(rows, columns=["problem_id", "sample_id", "prompt_tokens", "tokens", "logprobs"])
 
 
 def activation_bytes(config: PretrainedConfig, rollouts: pd.DataFrame, dtype: torch.dtype) -> float:

@@ -17,8 +17,8 @@ from oneshot.figures import quoted, style
 from oneshot.figures.first_look import frame as first_look
 from oneshot.figures.spending import cheapest, spent
 from oneshot.figures.tables import SETTING, Tables, at_last, over_policies
-from oneshot.files import MissingInput, project_root, write_csv
-from oneshot.workflow import appendix, catalogue, claims, measured
+from oneshot.files import MissingInput, project_root, read_csv, write_csv
+from oneshot.workflow import appendix, catalogue, claims, cost, measured
 
 KINDS = ("points", "timings", "quantities", "acceptance")
 SPENT = ("sampling_phases", "gradient_steps", "rollouts", "kl_nats", "seconds")
@@ -60,6 +60,7 @@ def build(results: Path, root: Path, folder: Path) -> None:
         "expectations": appendix.expectations(wide, root),
         "tuning": appendix.tuning(wide, root),
         "record": appendix.record(root),
+        "cost": read_csv(root / cost.RECORD, ["model", "task", "arm"]),
     }
     for name, rows in parts.items():
         write_csv(rows, folder / f"{name}.csv", sealed=False)
