@@ -8,7 +8,6 @@ within 25 % of what was measured. Ends in one JSON line.
 
 import argparse
 import json
-import math
 import platform
 import time
 
@@ -24,7 +23,7 @@ from oneshot.tasks.arithmetic import Arithmetic
 from oneshot.tasks.problem_sets import draw_problems
 from oneshot.workflow import cost
 
-SIZE = {"hidden": 512, "layers": 12, "heads": 8, "feed_forward": 1536}
+SIZE = {"hidden": 384, "layers": 8, "heads": 6, "feed_forward": 1152}
 TASK = Arithmetic(num_terms=12, largest=9, max_term=2)
 GROUP, LONGEST = 8, 32
 WHOLE, WAVES, PASSES, PHASES = 512, (8, 32, 128), (32, 128), (4, 16)
@@ -74,10 +73,14 @@ def measured_host(
 ) -> cost.Host:
     """A core, by three measurements; its memory holds all rollouts at once."""
     alone, wave, one_pass = drawn(policy, 1, repeats), drawn(policy, WHOLE, repeats), passed(policy, batch, repeats)
-    read = size.weight_bytes + size.cache_bytes * (lengths.prompt + lengths.completion / 2)
+    alone_bytes, wave_bytes = (
+        lengths.completion * (size.weight_bytes + number * size.cache_bytes * (lengths.prompt + lengths.completion / 2))
+        for number in (1, WHOLE)
+    )
+    moving = alone_bytes / alone
     computed = 2 * size.parameters * (WHOLE * lengths.completion + WHOLE / GROUP * lengths.prompt)
     learnt = 6 * size.parameters * WHOLE * (lengths.completion + lengths.prompt / GROUP)
-    return cost.Host(1, computed / wave, lengths.completion * read / alone, learnt / one_pass, math.inf)
+    return cost.Host(1, computed / (wave - wave_bytes / moving), moving, learnt / one_pass, 1e15)
 
 
 def drawn(policy: Policy, number: int, repeats: int) -> float:

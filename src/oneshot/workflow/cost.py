@@ -1,7 +1,7 @@
 """What a way of using rollouts costs on GPUs, worked out from the config before anything is run.
 
-    drawing     a host decodes as many rollouts at once as its memory holds keys and values for; every token takes the
-                longer of moving (weights, keys, values) and computing (2 FLOPs per parameter and rollout)
+    drawing     a host decodes as many rollouts at once as its memory holds keys and values for; every token takes
+                moving (weights, keys, values) and computing (2 FLOPs per parameter and rollout), one after the other
     learning    6 FLOPs per parameter and token, a group's prompt once
     a way       phases of drawing, steps of learning and rounds of search follow one another; what is inside of each is
                 spread over all hosts, each of which holds the whole model
@@ -145,7 +145,7 @@ def drawing_seconds(rollouts: int, size: Size, host: Host, lengths: Lengths, num
 def _token_seconds(wave: int, size: Size, host: Host, lengths: Lengths) -> float:
     """For one more token of every rollout of a wave; keys and values as they are half-way."""
     moved = size.weight_bytes + wave * size.cache_bytes * (lengths.prompt + lengths.completion / 2)
-    return max(moved / host.drawing_bytes, DRAWING * size.parameters * wave / host.drawing_flops)
+    return moved / host.drawing_bytes + DRAWING * size.parameters * wave / host.drawing_flops
 
 
 def learning_seconds(rollouts: int, size: Size, host: Host, lengths: Lengths, number: int) -> float:
