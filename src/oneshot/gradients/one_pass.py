@@ -22,7 +22,7 @@ Shapes (see `oneshot`): B rollouts of a chunk, C their completion tokens, Q diff
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,7 +81,7 @@ def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -
     [C, V] never exists. The head's products keep the precision of its weights: rounded logits would show in log π.
     """
     layout, head = pack(rollouts).to(policy.model.device), policy.model.lm_head
-    with precision(policy):
+    with policy.rounded():
         hidden_QE = packed_hidden(policy, layout)
     hidden_QE = hidden_QE.to(head.weight.dtype) / temperature
     if head.out_features <= SMALL_VOCABULARY:
@@ -90,13 +90,6 @@ def token_logprobs(policy: Policy, rollouts: pd.DataFrame, temperature: float) -
         chunking = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=HEAD_CHUNK_TOKENS)
         losses_Q = F.linear_cross_entropy(hidden_QE, head.weight, layout.targets_Q, reduction="none", options=chunking)
     return -losses_Q.index_select(0, layout.different_C), layout.rows_C
-
-
-def precision(policy: Policy) -> AbstractContextManager:
-    """Inside it, matrix products are taken in `policy.products`, and their sums in FP32."""
-    if policy.products == "float32":
-        return nullcontext()
-    return torch.autocast(policy.model.device.type, getattr(torch, policy.products))
 
 
 def spread_weights(rollouts: pd.DataFrame, rows_C: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ The from-scratch family is Qwen3 in miniature, built by `build_policy`; a pretra
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -51,6 +52,12 @@ class Policy:
     @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def rounded(self) -> AbstractContextManager:
+        """Inside it, matrix products are taken in `products`, and their sums in FP32."""
+        if self.products == "float32":
+            return nullcontext()
+        return torch.autocast(self.model.device.type, getattr(torch, self.products))
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
