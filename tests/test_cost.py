@@ -64,11 +64,8 @@ def test_ways_are_counted_as_recorded_runs_have_counted_themselves(name, task):
 def test_what_is_missing_is_named():
     with pytest.raises(BadFile, match="laptop: its config has no section `cost`"):
         cost.table(experiment.load("laptop", ROOT / "config"))
-    shapeless = {
-        name: {key: value for key, value in entry.items() if key != "shape"} for name, entry in PAPER["models"].items()
-    }
-    with pytest.raises(BadFile, match=r"models\.qwen3\.shape: missing"):
-        cost.table({**PAPER, "models": shapeless})
+    with pytest.raises(BadFile, match=r"cost\.shapes\.qwen3: missing"):
+        cost.table({**PAPER, "cost": {**PAPER["cost"], "shapes": {}}})
     size = cost.Size(14_770_033_664, 29.5e9, 1)
     with pytest.raises(BadFile, match=r"0\.2 of 1 GPUs do not hold the weights"):
         cost.host_of(PAPER["cost"]["gpus"], {"gpu_memory_utilization": 0.2}, size)
@@ -86,7 +83,7 @@ def test_the_record_is_that_of_the_config():
 def test_a_gpu_holds_policy_and_base_and_engine(model):
     """The counts of parameters are the published ones, and what is on a GPU while it draws leaves it a twentieth."""
     published = {"qwen3": 4.02, "r1distill7b": 7.62, "olmo3": 7.30, "r1distill1b": 1.78, "r1distill14b": 14.77}
-    size = cost.size_of(PAPER["models"][model]["shape"], "bfloat16")
+    size = cost.size_of(PAPER["cost"]["shapes"][model], "bfloat16")
     assert size.parameters / 1e9 == pytest.approx(published[model], abs=0.005)
     plan = Plan(PAPER)
     for task in {job.task for job in plan.jobs if job.model == model}:
@@ -99,7 +96,7 @@ def test_a_gpu_holds_policy_and_base_and_engine(model):
 @pytest.mark.parametrize("model", PAPER["models"])
 def test_and_policy_and_base_and_a_pass(model):
     """While it learns, the engine sleeps; autograd keeps the activations of one chunk, or of the longest answer."""
-    config = AutoConfig.for_model(**PAPER["models"][model]["shape"])
+    config = AutoConfig.for_model(**PAPER["cost"]["shapes"][model])
     needed = gradient_memory(config, short_chunk(4, prompt=32, completion=33), dtype=torch.bfloat16)
     longest = PAPER["cost"]["prompt_tokens"] + PAPER["sampling"]["max_new_tokens"]
     kept = needed.activations * max(CHUNK_TOKENS, longest) / (32 + 4 * 32)

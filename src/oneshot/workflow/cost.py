@@ -184,10 +184,9 @@ def table(config: dict) -> pd.DataFrame:
 
 
 def _size(config: dict, model: str) -> Size:
-    entry = config["models"][model]
-    if "shape" not in entry:
-        raise BadFile(f"models.{model}.shape: missing: what a model costs is worked out from its shape")
-    return size_of(entry["shape"], entry.get("dtype", "float32"))
+    if model not in config["cost"]["shapes"]:
+        raise BadFile(f"cost.shapes.{model}: missing: what a model costs is worked out from its shape")
+    return size_of(config["cost"]["shapes"][model], config["models"][model].get("dtype", "float32"))
 
 
 def _row(way: Way, size: Size, host: Host, lengths: Lengths, numbers: list[int]) -> dict:

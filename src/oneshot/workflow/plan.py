@@ -207,11 +207,6 @@ def _identity(plan: Plan, wildcards: dict) -> dict:
     return {"experiment": plan.config["experiment"], **known}
 
 
-def _architecture(plan: Plan, wildcards: dict) -> dict:
-    """A model's entry, without what only its cost is worked out from."""
-    return {key: value for key, value in plan.config["models"][wildcards["model"]].items() if key != "shape"}
-
-
 def _tasks(plan: Plan, wildcards: dict) -> dict:
     names = plan.tasks_taught(wildcards["model"]) if "task" not in wildcards else plan.tasks_asked(wildcards["task"])
     return {name: plan.config["tasks"][name] for name in names}
@@ -238,7 +233,7 @@ FOLLOWING = {
     "identity": _identity,
     "tasks": _tasks,
     "splits": lambda plan, wildcards: plan.config["splits"][wildcards["task"]],
-    "architecture": _architecture,
+    "architecture": lambda plan, wildcards: plan.config["models"][wildcards["model"]],
     "mixture": lambda plan, wildcards: plan.config["mixtures"][plan.config["models"][wildcards["model"]]["mixture"]],
     "acceptance": _acceptance,
     "expectations": _expectations,
