@@ -66,6 +66,12 @@ def test_ends_on_what_was_learnt(path, notebook):
     assert "print(" in sources(notebook, "code")[-1]
 
 
+def test_leaves_something_to_predict(path, notebook):
+    """But for those that only load, draw or gather."""
+    if path.stem not in {"00_expectations", "00_load", "09_figures", "10_summary"}:
+        assert "".join(notebook["cells"][-1]["source"]).startswith("**Predict, then run.** ")
+
+
 def test_a_cell_can_be_run_twice(path, notebook):
     """Parameters are never rebound: a second run of a cell would meet another type."""
     known = set(signatures.parameters(path.stem))
