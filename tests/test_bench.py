@@ -73,6 +73,13 @@ def test_every_split_is_asked_as_often_as_is_said(policy, problems, project):
     assert drawn.text.tolist() == again.text.tolist()
 
 
+def test_an_examination_may_have_a_temperature_of_its_own(project, problems):
+    """The batch is drawn hot, and accuracy is told at 1."""
+    save_problems(problems, project / "test.jsonl")
+    exams = open_examinations({"test": "test.jsonl"}, "run", Sampling(1.5, 6), {**TWICE, "temperature": 1.0})
+    assert (exams["test"].sampling.temperature, exams["test"].sampling.max_new_tokens) == (1.0, 6)
+
+
 def test_an_arm_starts_from_the_base_as_if_it_had_measured_it(policy, engine, problems, project):
     sets = {"validation": problems[:5], "test": problems[5:], "retention": problems[:2]}
     identity = {"experiment": "toy", "model": "m", "task": "t", "policy": 1, "run": 0}

@@ -1,5 +1,7 @@
 """The bench: what a notebook opens before it measures or moves a policy. Paths are those of notebook parameters."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from oneshot.arms import IDENTITY, TABLES
@@ -38,11 +40,16 @@ def open_base(paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def open_examinations(
-    paths: dict[str, str], run: str, sampling: Sampling, evaluation: dict[str, int]
+    paths: dict[str, str], run: str, sampling: Sampling, evaluation: dict[str, float]
 ) -> dict[str, Examination]:
-    """Split -> the examination on the problems in its file, with as many samples per problem as `evaluation` says."""
+    """Split -> the examination on the problems in its file, with as many samples per problem as `evaluation` says.
+
+    At the temperature of `sampling`, unless `evaluation` has one of its own.
+    """
     sets = {split: load_problems(require(path, "00_problems")) for split, path in paths.items()}
-    return examinations(sets, run, sampling, **evaluation)
+    counts = {name: value for name, value in evaluation.items() if name != "temperature"}
+    temperature = evaluation.get("temperature", sampling.temperature)
+    return examinations(sets, run, replace(sampling, temperature=temperature), **counts)
 
 
 def seconds_in(paths: list[str], notebook: str) -> float:
