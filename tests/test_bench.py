@@ -60,6 +60,9 @@ def test_shards_make_one_batch_and_no_shards_make_none(rollouts, project):
     part, _, share = open_batch(["shard0.parquet", "shard1.parquet"], rollouts=12)
     assert (part.text.tolist(), share) == (batch.text.tolist()[:12], 0.25)
     assert open_batch([]) == (None, {}, 0)
+    pairs, _, share = open_batch(["shard0.parquet", "shard1.parquet"], rollouts=8, group_size=2)
+    assert pairs.groupby("problem_id").sample_id.agg(list).tolist() == [[0, 1]] * 4
+    assert pairs.problem_id.tolist() == batch.problem_id.drop_duplicates().repeat(2).tolist()[:8]
 
 
 def test_every_split_is_asked_as_often_as_is_said(policy, problems, project):

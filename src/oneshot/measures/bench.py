@@ -20,15 +20,19 @@ def open_policies(path: str, engine: dict) -> tuple[Policy, Policy]:
     return load_policy(folder, **trainer(engine)), load_policy(folder, **trainer(engine))
 
 
-def open_batch(paths: list[str], rollouts: int = 0) -> tuple[pd.DataFrame | None, dict[str, str], float]:
-    """(rollouts, metadata, share of the batch) of the one batch, from all its shards, or of its first so many rollouts.
+def open_batch(
+    paths: list[str], rollouts: int = 0, group_size: int = 0
+) -> tuple[pd.DataFrame | None, dict[str, str], float]:
+    """(rollouts, metadata, share of the batch) of the one batch, from all its shards.
 
+    With `group_size` only the first so many of every group, with `rollouts` only the first so many of what is left.
     (None, {}, 0) without paths.
     """
     if not paths:
         return None, {}, 0.0
     batch, origin = load_batch([require(path, "01_sample") for path in paths])
-    used = batch.head(rollouts or len(batch))
+    used = batch[batch.groupby("problem_id").cumcount() < group_size] if group_size else batch
+    used = used.head(rollouts or len(batch)).reset_index(drop=True)
     return used, origin, len(used) / len(batch)
 
 

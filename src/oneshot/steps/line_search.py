@@ -27,6 +27,8 @@ class Settings:
     """Rollouts of the batches whose second moment the direction `rms` divides by."""
     rollouts: int = 0
     """Of the batch, only so many, whole groups from its beginning; 0: all of it."""
+    group_size: int = 0
+    """Of every group, only the first so many; 0: all of it."""
     false_rewards: str = ""
     """One of `oneshot.gradients.false_rewards.FALSE_REWARDS`, a control; empty: the verifier's."""
     clusters: str = ""
