@@ -285,8 +285,9 @@ def test_retention_draws_where_arms_end(tmp_path):
     assert set(data.arm) == {"base", "one_shot", "grpo"}
     assert data[data["last"]].groupby("arm").size().tolist() == [3, 3, 3]
     (panel,) = retention.draw(data).axes
-    ends = {container.lines[0].get_xydata()[0].round(6).tolist()[0] for container in panel.containers}
-    assert ends == {round(np.mean(arm), 6) for arm in (ONE_SHOT, GRPO)}
+    ends = {line.get_xdata()[0].round(6) for line in panel.lines if line.get_marker() == "D"}
+    assert ends == {round(100 * (1 - np.mean(arm)), 6) for arm in (ONE_SHOT, GRPO)}
+    assert panel.get_xlim()[0] > panel.get_xlim()[1]  # better to the right
 
 
 @pytest.mark.parametrize(

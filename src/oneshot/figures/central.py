@@ -46,4 +46,6 @@ def _panel(axes, points: pd.DataFrame, cost: str) -> None:
         ends[arm] = (mean.x.iloc[-1], mean.value.iloc[-1])
     style.log_axis(axes)
     axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.05), min(high, 1.05))  # two policies may have an interval far beyond
     style.label_ends(axes, ends)

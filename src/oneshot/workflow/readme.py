@@ -60,6 +60,7 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "settings": _measured(quoted.settings),
     "breadth": _measured(quoted.breadth),
     "uses of contexts_64": _measured(quoted.uses, "contexts_64"),
+    "uses of sums": _measured(quoted.uses, "sums"),
     "experiments": experiments,
 }
 """Part -> function of the project's root and a folder of results that gives its Markdown."""
