@@ -21,7 +21,7 @@ from oneshot.files import MissingInput, project_root, read_csv, write_csv
 from oneshot.workflow import appendix, catalogue, claims, cost, measured
 
 KINDS = ("points", "timings", "quantities", "acceptance")
-SPENT = ("sampling_phases", "gradient_steps", "rollouts", "kl_nats", "seconds")
+SPENT = ("sampling_phases", "gradient_steps", "rollouts", "batch_rollouts", "kl_nats", "seconds")
 PICTURES = {
     "verdict": ("verdict", ""),
     "methods": ("methods", "contexts_64"),
