@@ -22,12 +22,11 @@ import pandas as pd
 
 from oneshot.figures.style import label, markdown
 from oneshot.files import BadFile, project_root, write_csv
+from oneshot.measures.ledger import DIFFERENTIATING, DRAWING
 from oneshot.steps.rounds import rounds
 from oneshot.workflow import experiment
 from oneshot.workflow.plan import HEADLINE, Plan
 
-DRAWING, DIFFERENTIATING = 2, 6
-"""FLOPs per parameter and token, as the ledger charges them."""
 GB, FP32 = 1e9, 4
 RECORD = "expected/cost.csv"
 
