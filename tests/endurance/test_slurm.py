@@ -12,7 +12,14 @@ import pytest
 from projects import tiny_project
 from trials import tables
 
-HERE = bool(find_spec("snakemake_executor_plugin_slurm")) and os.getuid() == 0 and shutil.which("slurmctld")
+APART = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"]
+"""Namespaces of one's own, which a container may refuse."""
+HERE = (
+    find_spec("snakemake_executor_plugin_slurm")
+    and shutil.which("slurmctld")
+    and shutil.which("munged")
+    and not subprocess.run(APART, capture_output=True).returncode
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not HERE, reason="needs root, slurm-wlm and munge, and what `make slurm` installs"),
