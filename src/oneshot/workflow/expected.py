@@ -45,7 +45,7 @@ def record(experiment: str, root: Path, kind: str = "tables") -> list[str]:
     """
     found = _found(root / "results" / experiment, KINDS[kind])
     if not found:
-        raise MissingInput(f"results/{experiment} holds no {_one_of(kind)}: run the experiment first")
+        raise MissingInput(f"results/{experiment} holds no {kind.removesuffix('s')}: run the experiment first")
     archive = archive_of(experiment, root, kind)
     files, manifest = read(archive) if archive.exists() else ({}, {})
     changed = [path for path, content in found.items() if files.get(path) != content]
@@ -84,10 +84,6 @@ def _found(folder: Path, patterns: list[str]) -> dict[str, bytes]:
     paths = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     kept = [path for path in paths if path.suffix != ".ipynb" and not path.name.startswith(".")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
-
-
-def _one_of(kind: str) -> str:
-    return kind.removesuffix("s")
 
 
 def read(archive: Path) -> tuple[dict[str, bytes], dict[str, dict]]:
