@@ -23,7 +23,7 @@ localrule figures:
 """
 
 
-def executed(root, place, seconds, status="completed", arm="grpo", **out):
+def executed(root, place, seconds, status="completed", arm="grpo", peak=200, **out):
     path = root / "results/a" / place
     path.parent.mkdir(parents=True, exist_ok=True)
     of = {"experiment": "a", "model": "main", "task": "sums", "policy": 1, "run": 0, "arm": arm}
@@ -31,6 +31,7 @@ def executed(root, place, seconds, status="completed", arm="grpo", **out):
         "duration": seconds,
         "input_path": "notebooks/05_baseline.ipynb",
         "parameters": {"identity": of, "out": out},
+        "peak_mib": peak,
     }
     cells = [{"metadata": {"papermill": {"status": status}}}]
     path.write_text(json.dumps({"cells": cells, "metadata": {"papermill": told}}))
@@ -38,13 +39,13 @@ def executed(root, place, seconds, status="completed", arm="grpo", **out):
 
 def test_finished_jobs_are_collected_by_kind(tmp_path):
     (tmp_path / "big").write_bytes(bytes(3 * 2**20))
-    executed(tmp_path, "p1/05_baseline.ipynb", 10.0, points="big")
+    executed(tmp_path, "p1/05_baseline.ipynb", 10.0, points="big", peak=700)
     executed(tmp_path, "p2/05_baseline.ipynb", 30.0, points="big")
     executed(tmp_path, "p3/05_baseline.ipynb", 99.0, status="running")
     executed(tmp_path, "p4/05_baseline.ipynb", 99.0, status="failed")
     (row,) = durations.collect("a", tmp_path, 50.0).to_dict("records")
     assert (row["notebook"], row["arm"], row["jobs"]) == ("05_baseline", "grpo", 2)
-    assert (row["seconds"], row["mib"], row["gflops"]) == (20.0, 3.0, 50.0)
+    assert (row["seconds"], row["mib"], row["peak_mib"], row["gflops"]) == (20.0, 3.0, 700, 50.0)
     with pytest.raises(MissingInput, match="results/b holds no finished notebook"):
         durations.collect("b", tmp_path, 50.0)
 
@@ -62,7 +63,7 @@ def test_what_is_recorded_again_replaces_what_was_there(tmp_path):
 
 def known(**seconds):
     rows = [dict(zip(durations.KEY, name.split("/"), strict=True), seconds=value) for name, value in seconds.items()]
-    return pd.DataFrame(rows).assign(mib=1.0, gflops=100.0)
+    return pd.DataFrame(rows).assign(mib=1.0, peak_mib=500.0, gflops=100.0)
 
 
 def test_the_nearest_job_that_was_run_stands_for_one_that_was_not(tmp_path):
@@ -90,11 +91,12 @@ def test_the_nearest_job_that_was_run_stands_for_one_that_was_not(tmp_path):
 
 def test_the_forecast_is_told_in_words():
     jobs = durations.planned(DRY_RUN, "a").assign(
-        seconds=[7000.0, 300.0, float("nan")], mib=[2048.0, 0.0, float("nan")]
+        seconds=[7000.0, 300.0, float("nan")], mib=[2048.0, 0.0, float("nan")], peak_mib=[300.0, 6144.0, float("nan")]
     )
     told = durations.told(jobs, cores=2)
     assert "1 × 05_baseline       1 h 57 min" in told
     assert "2 jobs, 2 h 02 min of one core: about 1 h 01 min on 2" in told
     assert "2.0 GB of files" in told
+    assert "up to 6.0 GB of memory for a job (01_sample)" in told
     assert "1 jobs of notebooks that have never been timed in this experiment" in told
     assert durations.told(jobs[:0], cores=2) == "nothing is left to run"

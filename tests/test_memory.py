@@ -1,5 +1,8 @@
 """The bookkeeping of memory against what autograd really keeps."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
@@ -23,6 +26,19 @@ def test_saved_bytes_by_hand():
     model = torch.nn.Linear(3, 5, bias=False)
     x = torch.ones(7, 3)
     assert saved_bytes(lambda: (model(x) ** 2).sum(), model) == 4 * (7 * 3 + 7 * 5)
+
+
+def test_what_was_counted_is_freed():
+    """exp keeps its own output, and through it the model."""
+
+    def count():
+        model = torch.nn.Linear(3, 5, bias=False)
+        saved_bytes(lambda: model(torch.ones(7, 3)).exp(), model)
+        return weakref.ref(model.weight)
+
+    alive = count()
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.parametrize("config", [Qwen3Config(head_dim=8, **SHAPE), Qwen2Config(**SHAPE)])

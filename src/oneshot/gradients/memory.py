@@ -97,7 +97,7 @@ def saved_bytes(forward: Callable[[], object], model: torch.nn.Module) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
             kept[storage.data_ptr()] = storage
-        return tensor
+        return tensor.detach()  # an output that kept itself would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = forward()

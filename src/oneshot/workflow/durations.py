@@ -1,12 +1,12 @@
-"""How long jobs take and how much they write, from the notebooks that runs have left, and a forecast of what is to run.
+"""How long jobs take, what they write and hold in memory, from the notebooks that runs have left, and a forecast.
 
     python -m oneshot.workflow.durations record laptop              # adds results/laptop/ to expected/durations.csv
     python -m oneshot.workflow.durations forecast config/ladder.yaml [target ...]   # before anything starts
 
 A job is told by its notebook and whom it is about. One that was never run is taken to last as the nearest that was:
 another arm of the setting, another setting of the experiment. Those of another experiment say nothing: their models
-differ by orders of magnitude. Seconds are scaled by the rate of a
-matrix product on this machine and on the one that they were measured on.
+differ by orders of magnitude. Seconds are scaled by the rate of a matrix product on this machine and on the one that
+they were measured on.
 """
 
 import json
@@ -23,12 +23,15 @@ from oneshot.files import BadFile, MissingInput, project_root, read_csv, write_c
 
 KEY = ["notebook", "experiment", "model", "task", "arm"]
 """From what counts most to what counts least when the nearest job is looked for."""
-COLUMNS = [*KEY, "jobs", "seconds", "mib", "gflops"]
+PEAK = "peak_mib"
+"""As papermill_engine.py notes it."""
+SIZES = ["seconds", "mib", PEAK]
+COLUMNS = [*KEY, "jobs", *SIZES, "gflops"]
 WIDER = [KEY[:count] for count in range(len(KEY), 1, -1)]
 
 
 def collect(experiment: str, root: Path, gflops: float) -> pd.DataFrame:
-    """A row for each kind of job that has been run: how many, the median of their seconds, of the MiB they wrote.
+    """A row for each kind of job that has been run: how many, medians of seconds and MiB written, the highest peak.
 
     Raises MissingInput if none has been.
     """
@@ -36,7 +39,8 @@ def collect(experiment: str, root: Path, gflops: float) -> pd.DataFrame:
     if not rows:
         raise MissingInput(f"results/{experiment} holds no finished notebook: run the experiment first")
     jobs = pd.DataFrame(rows).assign(experiment=experiment).groupby(KEY, sort=False)
-    found = jobs.agg(jobs=("seconds", "size"), seconds=("seconds", "median"), mib=("mib", "median")).reset_index()
+    how = {"seconds": "median", "mib": "median", PEAK: "max"}
+    found = jobs.agg(jobs=("seconds", "size"), **{name: (name, way) for name, way in how.items()}).reset_index()
     return found.assign(gflops=gflops)[COLUMNS].round({"seconds": 1, "mib": 2, "gflops": 1})
 
 
@@ -51,7 +55,8 @@ def _finished(folder: Path, root: Path) -> Iterator[dict]:
         written = [root / name for name in _paths(told["parameters"].get("out", {}))]
         head = {name: str(of.get(name, "")) for name in KEY}
         size = sum(file.stat().st_size for file in written if file.exists()) / 2**20
-        yield {**head, "notebook": Path(told["input_path"]).stem, "seconds": told["duration"], "mib": size}
+        head["notebook"] = Path(told["input_path"]).stem
+        yield {**head, "seconds": told["duration"], "mib": size, PEAK: told.get(PEAK, float("nan"))}
 
 
 def _paths(out: dict) -> list[str]:
@@ -90,13 +95,12 @@ def planned(dry_run: str, experiment: str) -> pd.DataFrame:
 
 
 def forecast(jobs: pd.DataFrame, known: pd.DataFrame, gflops: float) -> pd.DataFrame:
-    """The jobs with their seconds on a machine of that rate and their MiB; nan where nothing near was ever run."""
+    """The jobs with their seconds on a machine of that rate, and their sizes; nan where nothing near was ever run."""
     known = known.assign(seconds=known.seconds * known.gflops / gflops)
-    jobs = jobs.assign(seconds=float("nan"), mib=float("nan"))
+    jobs = jobs.assign(**dict.fromkeys(SIZES, float("nan")))
     for key in WIDER:
-        means = known.groupby(key)[["seconds", "mib"]].mean()
-        nearest = jobs[key].merge(means, left_on=key, right_index=True, how="left")[["seconds", "mib"]]
-        jobs[["seconds", "mib"]] = jobs[["seconds", "mib"]].fillna(nearest.set_axis(jobs.index))
+        nearest = jobs[key].merge(known.groupby(key)[SIZES].mean(), left_on=key, right_index=True, how="left")[SIZES]
+        jobs[SIZES] = jobs[SIZES].fillna(nearest.set_axis(jobs.index))
     return jobs
 
 
@@ -114,6 +118,9 @@ def told(jobs: pd.DataFrame, cores: int) -> str:
             f"{len(jobs) - unknown:>6} jobs, {_span(whole)} of one core: about {_span(whole / cores)} on {cores}"
         )
         lines.append(f"       {jobs.mib.sum() / 1024:.1f} GB of files")
+    if jobs[PEAK].notna().any():
+        largest = jobs.loc[jobs[PEAK].idxmax()]
+        lines.append(f"       up to {largest[PEAK] / 1024:.1f} GB of memory for a job ({largest.notebook})")
     if unknown:
         lines.append(f"{unknown:>6} jobs of notebooks that have never been timed in this experiment")
     return "\n".join(lines)

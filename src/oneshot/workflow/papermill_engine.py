@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+from resource import RUSAGE_CHILDREN, getrusage
 
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine
@@ -19,6 +20,8 @@ from oneshot.workflow.gpus import VISIBLE, claimed_gpus
 
 WANTED = "ONESHOT_GPUS"
 """Environment variable: how many GPUs the notebook needs. Its kernel sees no others."""
+PEAK = "peak_mib"
+"""Where the executed notebook says, beside papermill's own measures, how much memory its kernel took at the most."""
 KILLED = (
     "the notebook's kernel was killed. If nobody did, the machine has run out of memory: "
     "run fewer jobs at once (--cores), or lower engine.num_slots"
@@ -37,7 +40,8 @@ class IpcEngine(NBClientEngine):
                 os.environ[VISIBLE] = ",".join(gpus)
             config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
             try:
-                return super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
+                super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
+                nb_man.nb.metadata["papermill"][PEAK] = getrusage(RUSAGE_CHILDREN).ru_maxrss // 1024  # it has ended
             except RuntimeError as error:  # at its start it is another one than later on
                 if "Kernel died" in str(error):
                     raise DeadKernelError(KILLED) from error
