@@ -24,7 +24,8 @@ main: $(VENV)/installed  ## the laptop experiment's main job: one policy, one ru
 figure: $(VENV)/installed  ## one figure or table: make figure F=landscape E=smoke
 	$(SNAKEMAKE) figures/$(E)/$(F).csv --configfile config/$(E).yaml
 
-forecast: $(VENV)/installed  ## what is left to run, how long it takes here and how much disk: make forecast E=ladder
+forecast: $(VENV)/installed  ## what is left to run, how long it takes here, how much disk and memory: make forecast E=ladder
+	@! grep -q '^cost:' config/$(E).yaml || $(BIN)/python -m oneshot.workflow.cost $(E)
 	$(BIN)/python -m oneshot.workflow.durations forecast config/$(E).yaml
 
 cost: $(VENV)/installed  ## what an experiment costs on GPUs, worked out beforehand: make cost E=paper

@@ -61,6 +61,14 @@ def test_ways_are_counted_as_recorded_runs_have_counted_themselves(name, task):
             assert cost.flops(way, cost.Size(parameters, 0, 0), lengths) == pytest.approx(told.flops, rel=0.25)
 
 
+def test_memory_and_disk_of_a_published_size():
+    """4.02 billion parameters in BF16: half a GPU for the engine and its weights, and the policy and the base; on disk
+    five blocks, five shards' reward gradients and a direction in FP32, or two steps of a path in FP16."""
+    found = cost.table(PAPER).query("model == 'qwen3' and task == 'math500'").set_index("arm")
+    assert found.gpu_gb.tolist() == pytest.approx([0.5 * 141 + 2 * 8.045] * 3, rel=1e-3)
+    assert found.disk_gb.tolist() == pytest.approx([11 * 16.09, 16.09, 16.09], rel=1e-3)
+
+
 def test_what_is_missing_is_named():
     with pytest.raises(BadFile, match="laptop: its config has no section `cost`"):
         cost.table(experiment.load("laptop", ROOT / "config"))

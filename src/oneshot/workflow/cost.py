@@ -45,6 +45,8 @@ class Way:
     """Rollouts of a step."""
     searched: tuple[int, ...]
     """Rollouts of each round of the search."""
+    kept: float = 0
+    """What it leaves on disk, in FP32 models: gradients of blocks and shards and a direction, or a path in FP16."""
 
     @property
     def rollouts(self) -> int:
@@ -89,14 +91,17 @@ def ways(plan: Plan, model: str, task: str) -> Iterator[Way]:
     group, batch = plan.batch_group_size(model, task), plan.batch_rollouts(model, task)
     samples = plan.section("evaluation", model, task)["samples"]
     validation = plan.config["splits"][task]["validation"]["problems"]
-    yield Way(HEADLINE, 1, batch, 1, batch, tuple(_race(plan.section("line_search", model, task), validation, samples)))
+    searched = tuple(_race(plan.section("line_search", model, task), validation, samples))
+    made = plan.section("batch", model, task)
+    yield Way(HEADLINE, 1, batch, 1, batch, searched, kept=made["blocks"] + made["shards"] + 1)
+    paths = {arm: len(plan.arm(model, task, arm).get("path", ())) / 2 for arm in ("one_batch", "grpo")}
     reuse = plan.arm(model, task, "one_batch")["settings"]
-    steps = reuse["passes"] * (batch // group // reuse["groups_per_step"])
-    yield Way("one_batch", 1, batch, steps, reuse["groups_per_step"] * group, (validation * samples,) * 4)
+    steps, a_step = reuse["passes"] * (batch // group // reuse["groups_per_step"]), reuse["groups_per_step"] * group
+    yield Way("one_batch", 1, batch, steps, a_step, (validation * samples,) * 4, paths["one_batch"])
     grpo = plan.arm(model, task, "grpo")["settings"]
     a_step = grpo["prompts_per_step"] * plan.section("sampling", model, task)["group_size"]
     steps = max(grpo["steps"], math.ceil(plan.run_cost(model, task) / a_step))
-    yield Way("grpo", steps, a_step, steps, a_step, ())
+    yield Way("grpo", steps, a_step, steps, a_step, (), paths["grpo"])
 
 
 def _race(search: dict, validation: int, samples: int) -> Iterator[int]:
@@ -178,7 +183,8 @@ def table(config: dict) -> pd.DataFrame:
         completion = cost["completion_share"] * plan.section("sampling", model, task)["max_new_tokens"]
         lengths = Lengths(cost["prompt_tokens"], completion, plan.batch_group_size(model, task))
         for way in ways(plan, model, task):
-            rows.append({"model": model, "task": task, **_row(way, sizes[model], host, lengths, cost["numbers"])})
+            row = _row(way, sizes[model], host, lengths, cost["numbers"])
+            rows.append({"model": model, "task": task, **row})
     return pd.DataFrame(rows)
 
 
@@ -202,7 +208,8 @@ def _row(way: Way, size: Size, host: Host, lengths: Lengths, numbers: list[int])
         "million_tokens": way.rollouts * lengths.completion / 1e6,
         "exaflops": flops(way, size, lengths) / 1e18,
         "weights_gb": size.weight_bytes / GB,
-        "sums_gb": size.parameters * FP32 / GB,
+        "gpu_gb": (host.cache_bytes + (2 + 1) * size.weight_bytes) / host.gpus / GB,  # the engine, the policy, the base
+        "disk_gb": way.kept * size.parameters * FP32 / GB,
         **{f"hours_on_{number}": value for number, value in hours.items()},
         **{f"gpu_hours_on_{number}": value * number for number, value in hours.items()},
     }

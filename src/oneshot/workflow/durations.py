@@ -146,7 +146,7 @@ def main() -> None:
         command += targets or ["figures"]
         done = subprocess.run([*command, "--configfile", name], cwd=root, capture_output=True, text=True)
         if done.returncode:
-            sys.exit(done.stderr.strip() or done.stdout.strip())
+            sys.exit((done.stderr + done.stdout).strip())
         jobs = planned(done.stdout + done.stderr, Path(name).stem)
         print(told(forecast(jobs, _recorded(root), measure_sgemm()), len(os.sched_getaffinity(0))))
     except (BadFile, MissingInput) as error:
