@@ -39,13 +39,14 @@ NEEDS_MORE = {"00_load": "downloads a model, or takes it from a package"}
 
 
 def read(folder, name):
-    """Run a notebook as a reader would: (exit code, what was printed, the last line of the last cell)."""
+    """Run a notebook as a reader would: (exit code, what was printed, the last line that a cell of it told)."""
     command = [sys.executable, "-m", "papermill", f"notebooks/{name}.ipynb", f"{name}.ipynb", "--cwd", "."]
     command += ["--engine", "ipc", "--kernel", "python3", "--no-progress-bar"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    outputs = json.loads((folder / f"{name}.ipynb").read_text())["cells"][-1]["outputs"]
-    told = [line for output in outputs for line in "".join(output.get("text", "")).splitlines()]
+    cells = json.loads((folder / f"{name}.ipynb").read_text())["cells"]
+    last = [cell for cell in cells if cell["cell_type"] == "code"][-1]  # an exercise may stand behind it
+    told = [line for output in last["outputs"] for line in "".join(output.get("text", "")).splitlines()]
     return done.returncode, done.stdout + done.stderr, told[-1] if told else ""
 
 

@@ -93,7 +93,8 @@ def test_prose_re_runs_nothing_and_code_its_dependants(finished):
     notebook["cells"][0]["source"].append("\n\nA remark.")
     path.write_text(json.dumps(notebook))
     assert "Nothing to be done" in run(finished, "figures", "--dry-run")[1]
-    notebook["cells"][-1]["source"].append("\nprint(1)")
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code[-1]["source"].append("\nprint(1)")
     path.write_text(json.dumps(notebook))
     output = run(finished, "figures", "--dry-run")[1]
     assert "line_search" in output
