@@ -156,7 +156,7 @@ def test_cells_are_products_and_nothing_is_run_twice():
     assert plan.jobs[0] == Job("main", "arithmetic", 1, 0, "one_shot")
     assert len(plan.jobs) == len(set(plan.jobs)) == 9 * 5 + 3 * 4 + 1
     assert Job("main", "arithmetic", 1, 1, "grpo") in plan.jobs
-    assert [job.policy for job in plan.policies] == [1, 2, 3, 4, 5]
+    assert [job.policy for job in plan.policies] == [1, 2, 3, 4, 6]
     assert [(job.policy, job.arm) for job in plan.tuned] == [(0, "one_batch"), (0, "grpo")]
     doubled = changed("cells.1.runs", [0])
     assert len(Plan(doubled).jobs) == 9 * 5 + 1

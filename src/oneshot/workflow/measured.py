@@ -12,6 +12,8 @@ from oneshot.workflow.plan import Job, Plan
 
 EXPERIMENTS = ("ladder", "code", "smollm2", "laptop", "scale")
 """In the order in which their settings are shown."""
+APART = tuple(name for name in EXPERIMENTS if name != "laptop")
+"""Those whose settings are shown side by side: the laptop experiment's is the ladder's `one_decision` once more."""
 SOURCES = ("expected", "results")
 
 
@@ -44,7 +46,7 @@ def tables_in(
     kinds: tuple[str, ...],
     needed: tuple[str, ...] = (),
     only: str = "",
-    experiments: tuple[str, ...] = EXPERIMENTS,
+    experiments: tuple[str, ...] = APART,
 ) -> Tables:
     """The tables of these kinds, of all runs of each experiment that are there.
 
