@@ -39,7 +39,7 @@ NEEDS_MORE = {"00_load": "downloads a model, or takes it from a package"}
 
 
 def read(folder, name):
-    """Run a notebook as a reader would: (exit code, what was printed, the last line that a cell of it told)."""
+    """Run a notebook as a reader would: (exit code, what was printed, the last line of the last cell of code)."""
     command = [sys.executable, "-m", "papermill", f"notebooks/{name}.ipynb", f"{name}.ipynb", "--cwd", "."]
     command += ["--engine", "ipc", "--kernel", "python3", "--no-progress-bar"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

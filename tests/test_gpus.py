@@ -88,17 +88,28 @@ def test_a_host_without_gpus_gives_none(monkeypatch):
         assert names == []
 
 
-def test_a_kernel_sees_the_gpus_of_its_job_alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("ONESHOT_GPUS", "2")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "made-up,not-there,neither")
-    source = "import os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])"
+def papermill(source, folder):
+    """What a notebook of that one cell has become, run by the project's engine."""
     cell = {"id": "0", "cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
     kernel = {"kernelspec": {"name": "python3", "display_name": ""}}
-    path, done = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    path, done = folder / "in.ipynb", folder / "out.ipynb"
     path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
     command = [sys.executable, "-m", "papermill", path, done, "--engine", "ipc", "--no-progress-bar"]
     subprocess.run(command, check=True, capture_output=True)
-    assert json.loads(done.read_text())["cells"][-1]["outputs"][0]["text"] == ["made-up,not-there\n"]
+    return json.loads(done.read_text())
+
+
+def test_a_kernel_sees_the_gpus_of_its_job_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONESHOT_GPUS", "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "made-up,not-there,neither")
+    done = papermill("import os\nprint(os.environ['CUDA_VISIBLE_DEVICES'])", tmp_path)
+    assert done["cells"][-1]["outputs"][0]["text"] == ["made-up,not-there\n"]
+
+
+def test_a_notebook_tells_the_peak_of_its_kernel(tmp_path):
+    """300 MB are held for a moment."""
+    done = papermill("held = bytearray(300 * 2**20)\ndel held", tmp_path)
+    assert 300 < done["metadata"]["papermill"]["peak_mib"] < 600
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ ends, too: nobody waits for its outputs, and the next run makes them anew.
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -22,6 +23,8 @@ WANTED = "ONESHOT_GPUS"
 """Environment variable: how many GPUs the notebook needs. Its kernel sees no others."""
 PEAK = "peak_mib"
 """Where the executed notebook says, beside papermill's own measures, how much memory its kernel took at the most."""
+UNITS = 2**20 if sys.platform == "darwin" else 2**10
+"""In a MiB, of what the system counts peaks in."""
 KILLED = (
     "the notebook's kernel was killed. If nobody did, the machine has run out of memory: "
     "run fewer jobs at once (--cores), or lower engine.num_slots"
@@ -41,7 +44,7 @@ class IpcEngine(NBClientEngine):
             config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
             try:
                 super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
-                nb_man.nb.metadata["papermill"][PEAK] = getrusage(RUSAGE_CHILDREN).ru_maxrss // 1024  # it has ended
+                nb_man.nb.metadata["papermill"][PEAK] = getrusage(RUSAGE_CHILDREN).ru_maxrss // UNITS  # it has ended
             except RuntimeError as error:  # at its start it is another one than later on
                 if "Kernel died" in str(error):
                     raise DeadKernelError(KILLED) from error
