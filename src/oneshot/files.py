@@ -52,10 +52,10 @@ def intact(path: Path) -> Path:
 
     Raises BadFile for any other: a changed byte in a table or in a batch would show in no figure.
     """
-    if not _seal(path).exists():
+    if not seal_of(path).exists():
         return path
     try:
-        digest, _, place = _seal(path).read_text().rstrip("\n").partition("  ")
+        digest, _, place = seal_of(path).read_text().rstrip("\n").partition("  ")
     except UnicodeDecodeError:
         digest, place = "", _place(path)
     if place != _place(path):
@@ -71,7 +71,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _seal(path: Path) -> Path:
+def seal_of(path: Path) -> Path:
+    """Where a file's seal is."""
     return path.with_name(f".{path.name}.sha256")
 
 
@@ -90,7 +91,7 @@ def atomic_path(path: str | Path, sealed: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         if sealed:
-            write_text(f"{sha256(temporary)}  {_place(path)}\n", _seal(path))
+            write_text(f"{sha256(temporary)}  {_place(path)}\n", seal_of(path))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -32,6 +32,14 @@ def job_digest(notebook: str, picked: Iterable[str] = ()) -> str:
     return state.hexdigest()[:16]
 
 
+def package_digest() -> str:
+    """The same over every module of the package but those of `oneshot.workflow`: nothing is left to a choice."""
+    folder = Path(module_path(PACKAGE)).parent
+    names = (".".join((PACKAGE, *path.relative_to(folder).with_suffix("").parts)) for path in folder.rglob("*.py"))
+    modules = sorted(name for name in names if not name.startswith(LEFT_OUT))
+    return hashlib.sha256("".join(map(_module_dump, modules)).encode()).hexdigest()[:16]
+
+
 def modules_of(notebook: str, picked: tuple[str, ...] = ()) -> set[str]:
     """The modules of this package that a notebook's job runs."""
     tree = parse("\n".join(code_cells(notebook)[1:]), notebook)
