@@ -20,20 +20,22 @@ def paid(monkeypatch):
     pay_for_an_even_first_token(monkeypatch)
 
 
-def test_one_step_a_phase_is_grpo_bit_for_bit(policy, problems):
+@pytest.mark.parametrize("decay", [False, True])
+def test_one_step_a_phase_is_grpo_bit_for_bit(policy, problems, decay):
     lab = lab_of(policy, problems)
-    list(few_phases.run(lab, SETTINGS))
+    list(few_phases.run(lab, replace(SETTINGS, decay=decay)))
     found, spent = fingerprint(policy.model), lab.ledger.spent()
     lab.restore()
     lab = lab_of(policy, problems)
-    list(small_steps.run(lab, small_steps.Settings(1e-3, prompts_per_step=4, steps=3)))
+    list(small_steps.run(lab, small_steps.Settings(1e-3, prompts_per_step=4, steps=3, decay=decay)))
     assert fingerprint(policy.model) == found
     assert lab.ledger.spent() == spent
 
 
-def test_one_phase_is_one_batch_to_its_end(policy, problems):
+@pytest.mark.parametrize("decay", [False, True])
+def test_one_phase_is_one_batch_to_its_end(policy, problems, decay):
     """The first minibatch of a phase is on-policy, and is not corrected: to rounding its ratios are 1."""
-    settings = replace(SETTINGS, phases=1, prompts_per_phase=12, passes=2)
+    settings = replace(SETTINGS, phases=1, prompts_per_phase=12, passes=2, decay=decay)
     lab = lab_of(policy, problems)
     batch = lab.draw(next_problems(problems, 1, 12), 1)
     (step,) = few_phases.run(lab, settings)
@@ -41,7 +43,7 @@ def test_one_phase_is_one_batch_to_its_end(policy, problems):
     assert step.record["largest_ratio"] > 1.01
     assert step.record["sampler_gap_max_nats"] < 1e-4
     lab.restore()
-    whole = reuse.Settings(1e-3, groups_per_step=4, passes=2, looks=(1.0,))
+    whole = reuse.Settings(1e-3, groups_per_step=4, passes=2, decay=decay, looks=(1.0,))
     list(reuse.run(lab_of(policy, problems, batch=batch), whole))
     for name, weight in policy.model.named_parameters():
         assert torch.allclose(weight, found[name], atol=1e-5), name

@@ -32,6 +32,8 @@ class Settings:
     objective: str = "policy_gradient"
     correction: str = "truncated"
     knob: float = 2.0
+    decay: bool = False
+    """Whether the learning rate falls to 0 by the last step, linearly."""
     group_size: int = 0
     """G; 0: that of the run."""
     checkpoints: tuple[int, ...] = ()
@@ -40,7 +42,9 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. A step of the tables is a phase; what it records are means over its gradient steps."""
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    make = partial(adamw, learning_rate=settings.learning_rate)
+    steps = settings.phases * settings.passes * (settings.prompts_per_phase // settings.groups_per_step)
+    masters = MasterWeights(lab.policy.model, make, steps if settings.decay else None)
     correction = get_correction(settings.correction, settings.knob)
     for phase in lab.track(range(1, settings.phases + 1)):
         with lab.ledger.clock():

@@ -37,6 +37,8 @@ class Settings:
     """What becomes of them (`oneshot.gradients.corrections`)."""
     knob: float = 2.0
     """The correction's one setting, such as the largest ratio."""
+    decay: bool = False
+    """Whether the learning rate falls to 0 by the last step, linearly."""
     rollouts: int = 0
     """Of the batch, only so many, whole groups from its beginning; 0: all of it. The lab has no more than these."""
     looks: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
@@ -48,5 +50,6 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     batch = weigh(lab.batch, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
     steps = list(minibatches(lab.batch, settings.groups_per_step, settings.passes))
     correction = get_correction(settings.correction, settings.knob)
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    make = partial(adamw, learning_rate=settings.learning_rate)
+    masters = MasterWeights(lab.policy.model, make, len(steps) if settings.decay else None)
     yield from search_length(lab, steps, settings.looks, lambda rows: climb(lab, masters, batch.iloc[rows], correction))

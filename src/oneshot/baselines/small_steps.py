@@ -44,12 +44,10 @@ class Settings:
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
     make = partial(OPTIMIZERS[settings.optimizer], learning_rate=settings.learning_rate)
-    masters = MasterWeights(lab.policy.model, make)
     last = num_steps(settings, lab.sampling.group_size, lab.budget if settings.to_budget else 0)
+    masters = MasterWeights(lab.policy.model, make, last if settings.decay else None)
     reported = {settings.steps, last}
     for step in lab.track(range(1, last + 1)):
-        if settings.decay:
-            masters.set_rate(settings.learning_rate * (1 - (step - 1) / last))
         record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)
         yield Step(step, record, measured=step in {*settings.checkpoints, *reported}, chosen=step in reported)
 

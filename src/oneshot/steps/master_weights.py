@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch.nn import Module, Parameter
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from oneshot.vectors import Vector
 
@@ -36,15 +37,19 @@ OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
 
 
 class MasterWeights:
-    """The master weights of `model`, the optimiser that `make` builds for them, and the copy back to the model."""
+    """The master weights of `model`, the optimiser that `make` builds for them, and the copy back to the model.
 
-    def __init__(self, model: Module, make: Callable[[Iterable[Parameter]], Optimizer]):
+    With `falls_over` the learning rate falls to 0, linearly, within so many steps.
+    """
+
+    def __init__(self, model: Module, make: Callable[[Iterable[Parameter]], Optimizer], falls_over: int | None = None):
         self.weights = dict(model.named_parameters())
         self.masters = {
             name: weight if weight.dtype == torch.float32 else Parameter(weight.detach().to("cpu", torch.float32))
             for name, weight in self.weights.items()
         }
         self.optimizer = make(self.masters.values())
+        self.schedule = LambdaLR(self.optimizer, lambda taken: 1 - taken / falls_over if falls_over else 1.0)
 
     def copy(self) -> Vector:
         """Where the masters are."""
@@ -57,16 +62,13 @@ class MasterWeights:
             master.copy_(values[name])
         self._round()
 
-    def set_rate(self, learning_rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-
     @torch.no_grad()
     def descend(self, gradient: Vector) -> None:
         """Take one optimiser step for this gradient of a loss."""
         for name, master in self.masters.items():
             master.grad = gradient[name]
         self.optimizer.step()
+        self.schedule.step()
         self.optimizer.zero_grad()
         self._round()
 
