@@ -26,6 +26,7 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.utils import logging
 
 from oneshot.files import BadFile, atomic_path, intact, read_json, sha256, write_json
 from oneshot.policies.prompts import PromptFormat
@@ -150,6 +151,7 @@ def load_policy(folder: str | Path, device: str | torch.device = "cpu", products
         if changed := sorted(name for name in files.keys() | now.keys() if files.get(name) != now.get(name)):
             raise BadFile(f"{folder}: {changed[0]} is not what it was: delete model.safetensors, and it is made anew")
     dtype = getattr(torch, description.get("dtype", "float32"))
+    logging.disable_progress_bar()  # every notebook loads policies from the disk, in no time
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
