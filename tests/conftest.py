@@ -15,6 +15,13 @@ def pytest_configure(config):
         config.pluginmanager.import_plugin("made_up")
 
 
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup` a process takes whole modules, and one takes all that asks for `pristine`, run once."""
+    for item in items:
+        group = "pristine" if "pristine" in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def benchmarks():
     """The folder of benchmark files that ONESHOT_BENCHMARKS names; tests that need it are skipped without."""
