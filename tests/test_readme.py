@@ -15,10 +15,12 @@ TEXTS = [(ROOT / name).read_text() for name in readme.FILES]
 
 
 @pytest.mark.slow  # reads whole archives
-def test_results_are_up_to_date():
+def test_results_are_up_to_date(tmp_path):
     with measured.reference(ROOT) as results:
         for text in TEXTS:
             assert readme.with_parts(text, ROOT, results) == text, "make readme"
+        readme.draw(ROOT, results, tmp_path / "drawn.svg")
+    assert (tmp_path / "drawn.svg").read_bytes() == (ROOT / readme.PICTURE).read_bytes(), "make readme"
 
 
 def test_the_questions_are_those_of_the_catalogue():

@@ -61,6 +61,7 @@ def set_style() -> None:
             "lines.linewidth": 1.4,
             "lines.markersize": 4,
             "pdf.fonttype": 42,
+            "svg.hashsalt": "",  # equal figures are equal files
             "savefig.dpi": 300,
         }
     )
@@ -70,7 +71,7 @@ def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Save the figure to each path, in the format of its suffix."""
     for path in paths:
         with atomic_path(path, sealed=False) as temporary:
-            figure.savefig(temporary)
+            figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, arm: str) -> pd.DataFrame:

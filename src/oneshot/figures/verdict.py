@@ -4,6 +4,8 @@ A row a setting. Points are shares of GRPO's gain from as many rollouts, with Fi
 sampled full, greedy hollow. At 0 is the base, at 1 GRPO. A setting in which GRPO's gain may be nothing has no points.
 """
 
+from itertools import product
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,11 +15,11 @@ from oneshot.figures.first_look import SHARES, recovered
 from oneshot.figures.tables import HEADLINE, RIVAL, Tables, at_last, with_base
 
 SHOWN = (HEADLINE, "one_batch")
-ROW, MARGIN = 0.34, 0.75
+ROW, MARGIN = 0.4, 0.75
 """Height of a row, and of everything else, in inches."""
-LIMITS = (-0.1, 1.3)
-OFFSETS = {"sampled": -0.13, "greedy": 0.13}
-"""Where in its row a decoding stands."""
+LIMITS, TICKS = (-0.1, 1.2), [0, 0.25, 0.5, 0.75, 1]
+OFFSETS = {(arm, decoding): 0.2 * place - 0.3 for place, (arm, decoding) in enumerate(product(SHOWN, SHARES))}
+"""Where in its row an arm stands with each decoding."""
 
 
 def frame(tables: Tables) -> pd.DataFrame:
@@ -36,7 +38,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for arm, rows in table.groupby("arm", sort=False):
         _points(panel, rows, names[rows.index].map(places), arm)
     panel.set_yticks(list(places.values()), list(places))
-    panel.set(ylim=(len(places) - 0.5, -0.5), xlim=LIMITS, xlabel="share of GRPO's gain")
+    panel.set(ylim=(len(places) - 0.5, -0.5), xlim=LIMITS, xticks=TICKS, xlabel="share of GRPO's gain")
     handles = [panel.plot([], [], "o", color=style.color(arm), label=style.label(arm))[0] for arm in SHOWN]
     handles += [panel.plot([], [], "o", color="black", markerfacecolor="white", label="greedy")[0]]
     panel.legend(handles=handles, loc="best", fontsize=7, frameon=False, handletextpad=0.2)
@@ -46,6 +48,6 @@ def draw(table: pd.DataFrame) -> Figure:
 def _points(panel: Axes, rows: pd.DataFrame, places: pd.Series, arm: str) -> None:
     for decoding, columns in SHARES.items():
         value, low, high = (rows[column] for column in columns)
-        heights, face = places + OFFSETS[decoding], {} if decoding == "sampled" else {"markerfacecolor": "white"}
+        heights, face = places + OFFSETS[arm, decoding], {} if decoding == "sampled" else {"markerfacecolor": "white"}
         panel.hlines(heights, low.clip(*LIMITS), high.clip(*LIMITS), color=style.color(arm), linewidth=1)
-        panel.plot(value, heights, "o", color=style.color(arm), markersize=5, **face)
+        panel.plot(value, heights, "o", color=style.color(arm), markersize=4.5, **face)

@@ -1,14 +1,15 @@
 """Generated parts of README.md, ARTIFACT.md and paper/findings.md, from the figures' catalogue and the reference run.
 
-A part stands between two comments that name it, and `make readme` writes it. Results are those in `expected/`, for the
-arms of each config that have been recorded: a table cannot say what no run has shown.
+A part stands between two comments that name it, and `make readme` writes it; with them it draws the README's picture.
+Results are those in `expected/`, for the arms of each config that have been recorded: a table cannot say what no run
+has shown.
 """
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from oneshot.figures import quoted
+from oneshot.figures import quoted, style, verdict
 from oneshot.figures.tables import Tables
 from oneshot.files import project_root, write_text
 from oneshot.workflow import catalogue, claims, experiment, measured
@@ -65,6 +66,7 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
 }
 """Part -> function of the project's root and a folder of results that gives its Markdown."""
 FILES = ("README.md", "ARTIFACT.md", "paper/findings.md")
+PICTURE = "paper/verdict.svg"
 
 
 def with_parts(text: str, root: Path, results: Path) -> str:
@@ -79,11 +81,19 @@ def with_parts(text: str, root: Path, results: Path) -> str:
     return re.sub(f"{BEGIN}.*?{END}", replaced, text, flags=re.DOTALL)
 
 
+def draw(root: Path, results: Path, path: Path) -> None:
+    """The verdict on every setting, in one picture. Equal results are drawn byte for byte alike."""
+    style.set_style()
+    tables = measured.tables_in(results, root, ("points",), quoted.CENTRAL[1:])
+    style.save(verdict.draw(verdict.frame(tables)), [path])
+
+
 def main() -> None:
     root = project_root()
     with measured.reference(root) as results:
         for path in (root / name for name in FILES):
             write_text(with_parts(path.read_text(), root, results), path)
+        draw(root, results, root / PICTURE)
 
 
 if __name__ == "__main__":
