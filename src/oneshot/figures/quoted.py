@@ -18,13 +18,14 @@ PLAIN = ("sampling_phases", "gradient_steps", "rollouts")
 
 def settings(tables: Tables) -> str:
     """What the base is like, what the central arms come to, sampled / greedy, and their share of GRPO's gain."""
-    heads = ["setting", "policies", "noise scale", *map(style.label, CENTRAL)]
+    heads = ["setting", "policies", "noise scale", "base", "base, best low T", *map(style.label, CENTRAL[1:])]
     heads += [f"{style.label(arm)}: share of GRPO's gain" for arm in CENTRAL[1:3]]
     rows = []
     for name, found in _by_setting(tables):
         base = found.loc[BASE]
         rows.append([name, str(base.policies), style.interval_text(base, SPREAD, 1, 0)])
-        rows[-1] += [_accuracy(found, arm) for arm in CENTRAL]
+        rows[-1] += [_accuracy(found, BASE), f"{100 * base.best_low_temperature:.1f}"]
+        rows[-1] += [_accuracy(found, arm) for arm in CENTRAL[1:]]
         rows[-1] += [_share(found, arm) for arm in CENTRAL[1:3]]
     return _markdown(heads, rows)
 
