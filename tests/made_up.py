@@ -91,13 +91,21 @@ def write_all(folder, policies=(1, 2, 3)):
             paths.extend(out.values())
         setting = {"experiment": "made_up", "model": "main", "task": "sums", "policy": policy}
         slope = {**setting, "run": 0, "predicted": 0.1, "measured": 0.11, "low": 0.08, "high": 0.15}
-        bands = {"quantity": "sampled", "value": BASE[index], "lowest": 0.2, "highest": 0.6, "parameters": 10}
+        of_base = {"sampled": BASE[index], "best_low_temperature": 0.3}
+        bands = [
+            {"quantity": name, "value": value, "lowest": 0.2, "highest": 0.6, "parameters": 10}
+            for name, value in of_base.items()
+        ]
         tried = {"arm": "grpo", "setting": "learning_rate", "value": 1e-3, "accuracy": 0.5, "greedy_accuracy": 0.6}
         tuning = {**setting, **tried, "rollouts": 100, "chosen": True, "frozen": 1e-3}
         often = [
             {"quantity": f"{kind}_at_{k}", "value": BASE[index]} for kind in ("pass", "majority") for k in (1, 2, 4)
         ]
-        rows = {"slope": [slope], "acceptance": [{**setting, **bands}], "tuning": [tuning]}
+        rows = {
+            "slope": [slope],
+            "acceptance": [{**setting, **one} for one in bands],
+            "tuning": [tuning],
+        }
         rows |= {"tries": [{**setting, "run": 0, "arm": "base", **one} for one in often]}
         rows |= {"turning": list(turns(setting)), "extrapolation": list(beyond(setting))}
         rows |= {"curvature": list(line(setting)), "ways": list(ways(setting))}

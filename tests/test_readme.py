@@ -66,10 +66,12 @@ def test_settings_quote_accuracies_and_shares(tables):
     cells = row.strip("| ").split(" | ")
     mean = [100 * sum(values) / 3 for values in (BASE, ONE_SHOT, ONE_SHOT, GRPO)]
     assert cells[1] == "3"
-    assert cells[3:7] == [f"{value:.1f} / {value + 10:.1f}" for value in mean]
+    base, *others = (f"{value:.1f} / {value + 10:.1f}" for value in mean)
+    assert [cells[3], *cells[5:8]] == [base, *others]
+    assert cells[4] == "30.0"
     gains = [[end - start for end, start in zip(ends, BASE, strict=True)] for ends in (ONE_SHOT, GRPO)]
     value, low, high = fieller_interval(*gains)
-    assert cells[7:] == [f"{value:.2f} [{low:.2f}, {high:.2f}]"] * 2
+    assert cells[8:] == [f"{value:.2f} [{low:.2f}, {high:.2f}]"] * 2
 
 
 def test_uses_show_every_arm_the_best_first(tables):
