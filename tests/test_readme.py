@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_up import BASE, GRPO, ONE_SHOT, identity, one_shot, write_all
 
@@ -83,3 +84,16 @@ def test_uses_show_every_arm_the_best_first(tables):
 def test_an_arm_that_a_setting_lacks_leaves_its_cell_empty(tables):
     row = quoted.breadth(tables).splitlines()[-1].split("|")[1:-1]
     assert [bool(cell.strip()) for cell in row] == [True, False, False, True, True, False, False]
+
+
+def test_runs_of_one_policy_stand_beside_policies(tables):
+    """The made-up arms have one run a policy; a second one of policy 2 is a little less accurate."""
+    points = tables.points
+    again = points[points.policy == 2].assign(run=1)
+    again["accuracy"] -= 0.02
+    vars(tables)["points"] = pd.concat([points, again])
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in quoted.spread(tables).splitlines()[2:]}
+    assert set(rows) == {"one-shot", "one batch", "GRPO"}
+    low, high = 100 * min(ONE_SHOT), 100 * max(ONE_SHOT)
+    assert rows["one-shot"][1:3] == ["2", f"{100 * ONE_SHOT[1] - 2:.1f} to {100 * ONE_SHOT[1]:.1f}"]
+    assert rows["one-shot"][4:6] == ["3", f"{low:.1f} to {high:.1f}"]

@@ -1,6 +1,7 @@
 """The README's tables of results, from the tables of the reference run: Markdown, nothing typed by hand.
 
-`settings` and `breadth` have a row for each setting, `uses` one for each arm of a setting: the ways to use one batch.
+`settings`, `breadth` and `common_noise` have a row for each setting, `uses` one for each arm of a setting: the ways to
+use one batch. `spread` has one for each arm that has been run again.
 """
 
 import pandas as pd
@@ -13,7 +14,7 @@ from oneshot.figures.tables import BASE, HEADLINE, RIVAL, SETTING, Tables, at_la
 CENTRAL = (BASE, HEADLINE, "one_batch", RIVAL)
 FROM_FEWER = ("one_shot_of_20", "one_shot_of_1000")
 NULLS = ("one_shot_random", "one_shot_shuffled")
-PLAIN = ("sampling_phases", "gradient_steps", "rollouts")
+PLAIN = ("sampling_phases", "gradient_steps", "search_rounds", "rollouts")
 
 
 def settings(tables: Tables) -> str:
@@ -46,7 +47,7 @@ def uses(tables: Tables) -> str:
     """Every arm of one setting, the best first: cost, accuracy, share of GRPO's gain, and what is left elsewhere."""
     points = at_last(tables.points[tables.points.split == "test"])
     cost = {name: over_policies(points, ["arm"], name).set_index("arm").value for name in PLAIN}
-    heads = ["", "sampling phases", "gradient steps", "rollouts", "sampled / greedy, %"]
+    heads = ["", *(name.replace("_", " ") for name in PLAIN), "sampled / greedy, %"]
     heads += ["share of GRPO's gain, sampled", "greedy", "unrelated task, %"]
     ((_, found),) = _by_setting(tables)
     rows = [
@@ -57,6 +58,33 @@ def uses(tables: Tables) -> str:
         for arm in found.sort_values("accuracy", ascending=False).index
     ]
     return _markdown(heads, rows)
+
+
+def spread(tables: Tables) -> str:
+    """How far apart runs of one policy end, which differ in the noise of their rollouts alone, and how far policies."""
+    points = at_last(tables.points[tables.points.split == "test"])
+    again = points.groupby("policy").run.nunique().idxmax()
+    heads = ["", "runs of one policy", "sampled, %", "unrelated task, %", "policies", "sampled, %", "unrelated task, %"]
+    rows = []
+    for arm, found in points.groupby("arm", sort=False):
+        runs, policies = found[found.policy == again], found[found.run == 0]
+        if len(runs) > 1:
+            ends = [[str(len(some)), _ends(some.accuracy), _ends(some.retention_accuracy)] for some in (runs, policies)]
+            rows.append([style.label(arm), *ends[0], *ends[1]])
+    return _markdown(heads, rows)
+
+
+def common_noise(tables: Tables) -> str:
+    """What it saves that base and one step answer the same problems under the same noise, by setting."""
+    found = tables.of_arms("quantities")
+    found = found[(found.quantity == "variance_reduction") & (found.arm == HEADLINE)]
+    heads = ["setting", "variance of the difference to the base that common noise saves, % by policy"]
+    groups = found.groupby(SETTING, sort=False).value
+    return _markdown(heads, [[style.setting_name(model, task), _ends(values)] for (_, model, task), values in groups])
+
+
+def _ends(values: pd.Series) -> str:
+    return f"{100 * values.min():z.1f} to {100 * values.max():z.1f}"
 
 
 def _by_setting(tables: Tables) -> list[tuple[str, pd.DataFrame]]:

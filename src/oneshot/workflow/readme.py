@@ -30,9 +30,13 @@ def questions(root: Path, results: Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _measured(table: Callable[[Tables], str], only: str = "") -> Callable[[Path, Path], str]:
+def _measured(
+    table: Callable[[Tables], str], only: str = "", experiments: tuple[str, ...] = measured.APART
+) -> Callable[[Path, Path], str]:
     """A table of every setting on which the central arms have been recorded, or of one task's."""
-    return lambda root, results: table(measured.tables_in(results, root, KINDS, quoted.CENTRAL[1:], only))
+    return lambda root, results: table(
+        measured.tables_in(results, root, KINDS, quoted.CENTRAL[1:], only, experiments=experiments)
+    )
 
 
 def decided(root: Path, results: Path) -> str:
@@ -62,6 +66,8 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "breadth": _measured(quoted.breadth),
     "uses of contexts_64": _measured(quoted.uses, "contexts_64"),
     "uses of sums": _measured(quoted.uses, "sums"),
+    "spread": _measured(quoted.spread, experiments=("laptop",)),
+    "common noise": _measured(quoted.common_noise),
     "experiments": experiments,
 }
 """Part -> function of the project's root and a folder of results that gives its Markdown."""
