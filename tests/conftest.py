@@ -15,13 +15,6 @@ def pytest_configure(config):
         config.pluginmanager.import_plugin("made_up")
 
 
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup` a process takes whole modules, and one takes all that asks for `pristine`, run once."""
-    for item in items:
-        group = "pristine" if "pristine" in getattr(item, "fixturenames", ()) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def benchmarks():
     """The folder of benchmark files that ONESHOT_BENCHMARKS names; tests that need it are skipped without."""
@@ -32,14 +25,18 @@ def benchmarks():
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory):
-    """A project whose tiny experiment has run. Nobody changes it: see `finished`."""
-    from projects import run_tiny, tiny_project  # not at the top: the process that hands out tests needs no yaml
+def pristine(tmp_path_factory, request):
+    """A project whose tiny experiment has run, once for all processes. Nobody changes it: see `finished`."""
+    from filelock import FileLock  # not at the top: the process that hands out tests needs neither of them, nor yaml
+    from projects import run_tiny, tiny_project
 
-    folder = tiny_project(tmp_path_factory.mktemp("pristine") / "project")
-    code, output = run_tiny(folder, "figures")
-    assert code == 0, output
-    return folder
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if hasattr(request.config, "workerinput") else folder) / "pristine"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            code, output = run_tiny(tiny_project(folder / "project"), "figures")
+            assert code == 0, output
+    return folder / "project"
 
 
 @pytest.fixture(scope="module")
