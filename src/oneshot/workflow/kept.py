@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from oneshot.files import intact, read_json, resolve, seal_of, sha256, write_json
 from oneshot.workflow.digests import package_digest
@@ -12,8 +11,8 @@ from oneshot.workflow.digests import package_digest
 class Kept:
     """Remember what a function returned: `Kept(output, files, *values).of(function)`.
 
-    The memory is a sealed file beside `output`. It counts only as long as the files' bytes, the values and the code of
-    this package are those that it was written under; else it begins anew. Call `forget` when `output` is written.
+    The memory is a sealed file beside `output`. It counts only as long as the files' bytes, the values and the code
+    that computes are those that it was written under; else it begins anew. Call `forget` when `output` is written.
     """
 
     def __init__(self, output: str, files: Iterable[str], *values):
@@ -39,4 +38,4 @@ class Kept:
 
     def forget(self) -> None:
         for path in (self.path, seal_of(self.path)):
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
