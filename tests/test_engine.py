@@ -55,6 +55,30 @@ def test_logprobs_are_those_of_transformers(architecture, beginning):
         assert torch.allclose(generation.logprobs_RT[row, :length], expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("beginning", ["", "47+8-5=50;1+2=;3"])
+def test_in_bfloat16_logprobs_are_those_of_transformers_to_its_precision(architecture, beginning):
+    """As near to FP32's, from the same weights, as the plain model in BF16 is: within twice its largest deviation."""
+    policy = build(architecture)
+    policy.model.bfloat16()
+    prompts = [beginning + prompt for prompt in PROMPTS]
+    generation = generate(policy, prompts=prompts)
+    rows = [
+        (row, generation.tokens_RT[row, :length].tolist()) for row, length in enumerate(generation.lengths_R.tolist())
+    ]
+
+    def by_hand():
+        return torch.cat(
+            [logprob_by_hand(policy, policy.encode(prompts[row // 5]), tokens, 0.8) for row, tokens in rows]
+        )
+
+    rounded = by_hand().float()
+    policy.model.float()
+    exact = by_hand()
+    ours = torch.cat([generation.logprobs_RT[row, : len(tokens)] for row, tokens in rows])
+    assert (ours - exact).abs().max() < 2 * (rounded - exact).abs().max()
+
+
 def test_entropy_is_that_of_the_sampling_distribution(policy):
     generation = generate(policy)
     tokens = generation.tokens_RT[0, : generation.lengths_R[0]].tolist()

@@ -35,22 +35,24 @@ def score(query_SHQK: Tensor, keys_values: list[Tensor], mask_S11C: Tensor) -> t
 def mix(scores_SHQM: Tensor, values_SHKM: Tensor, shared: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """Attention [S, H, Q, K]: one softmax over a slot's own scores and those of the prefix that it continues, if any.
 
-    `shared`: of each prefix its slots, their scores [S', H, Q, C] and its values [H, C, K].
+    `shared`: of each prefix its slots, their scores [S', H, Q, C] and its values [H, C, K]. Scores are FP32, as the
+    mask that was added to them is; products are taken in the precision of the values.
     """
+    precision = values_SHKM.dtype
     if not shared:
-        return (values_SHKM @ scores_SHQM.softmax(dim=-1).transpose(2, 3)).transpose(2, 3)
+        return (values_SHKM @ scores_SHQM.softmax(dim=-1).to(precision).transpose(2, 3)).transpose(2, 3)
     top_SHQ1 = scores_SHQM.amax(dim=-1, keepdim=True)
     for slots, scores_SHQC, _ in shared:
         top_SHQ1[slots] = top_SHQ1[slots].maximum(scores_SHQC.amax(dim=-1, keepdim=True))
     odds_SHQM = (scores_SHQM - top_SHQ1).exp()
     total_SHQ1 = odds_SHQM.sum(dim=-1, keepdim=True)
-    mixed_SHQK = (values_SHKM @ odds_SHQM.transpose(2, 3)).transpose(2, 3)
+    mixed_SHQK = (values_SHKM @ odds_SHQM.to(precision).transpose(2, 3)).transpose(2, 3)
     for slots, scores_SHQC, value_HCK in shared:
         odds_SHQC = (scores_SHQC - top_SHQ1[slots]).exp()
         total_SHQ1[slots] += odds_SHQC.sum(dim=-1, keepdim=True)
-        mixed_HRK = odds_SHQC.transpose(0, 1).flatten(1, 2) @ value_HCK
+        mixed_HRK = odds_SHQC.to(precision).transpose(0, 1).flatten(1, 2) @ value_HCK
         mixed_SHQK[slots] += mixed_HRK.unflatten(1, (len(slots), -1)).transpose(0, 1)
-    return mixed_SHQK / total_SHQ1
+    return (mixed_SHQK / total_SHQ1).to(precision)
 
 
 def mask(positions_B: Tensor, length: int, window: int | None) -> Tensor:

@@ -191,8 +191,8 @@ def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
-    """Rotary embedding; the first half of `signed_sin` carries the minus sign of the rotation."""
-    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin
+    """Rotary embedding; the first half of `signed_sin` carries the minus sign of the rotation. OLMo3's are FP32."""
+    return (x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin).to(x.dtype)
 
 
 def _fuse(layer: Module) -> _Layer:

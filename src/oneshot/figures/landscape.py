@@ -13,7 +13,7 @@ from oneshot.figures import style
 from oneshot.figures.tables import DECODINGS, Tables
 
 RUN = [column for column in IDENTITY if column != "arm"]
-KL = {"kl_nats": "KL to base, nats per sequence", "kl_nats_per_token": "KL to base, nats per token"}
+KL = {"kl_nats": "KL, nats per sequence", "kl_nats_per_token": "KL, nats per token"}
 SLOPE = ["predicted", "measured", "low", "high"]
 
 
@@ -50,7 +50,7 @@ def _accuracies(axes, points: pd.DataFrame) -> None:
         _along(panel, points[points.split == "validation"], column)
         stars = points[(points.split == "test") & points.chosen]
         drawn = panel.plot(stars.point, stars[column], "*", color="black", markersize=6, alpha=0.7)
-        panel.set(ylabel=f"accuracy, {style.DECODING_TITLES[decoding]}", ylim=(0, 1.05 * panel.dataLim.y1))
+        panel.set(ylabel=f"accuracy, {decoding}", ylim=(0, 1.05 * panel.dataLim.y1))
         if decoding == "sampled":
             panel.legend(drawn[:1], ["α* on test"], loc="best", frameon=False, fontsize=8, handletextpad=0.1)
 
@@ -87,4 +87,4 @@ def _slopes(axes, runs: pd.DataFrame) -> None:
     top = 1.2 * max(runs.slope_predicted.max(), runs.slope_high.max())
     axes.plot([0, top], [0, top], ":", color=style.color("base"), linewidth=0.8)
     axes.set(xlim=(0, top), ylim=(min(0, runs.slope_low.min()), top))
-    axes.set(xlabel="predicted slope ⟨ĝ, d⟩", ylabel="measured slope at α = 0")
+    axes.set(xlabel="predicted slope ⟨ĝ, d⟩", ylabel="measured slope")

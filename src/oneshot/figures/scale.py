@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from oneshot.diagnostics.experts import AT_HOME, density, specialism
 from oneshot.figures import style
@@ -76,8 +77,8 @@ def draw(data: pd.DataFrame) -> Figure:
         accuracy, share, alpha, noise, dense, apart = axes[2 * place : 2 * place + 2].flat
         axes[2 * place + 1][0].set_title("", loc="left")
         of = {quantity: part for quantity, part in rows.groupby("quantity")}
-        _lines(accuracy, of["accuracy"], {arm: style.color(arm) for arm in ARMS})
         accuracy.set(ylabel="test accuracy, sampled", ylim=(0, 1.02))
+        _lines(accuracy, of["accuracy"], {arm: style.color(arm) for arm in ARMS})
         _shares(share, of["accuracy"])
         _lines(alpha, of["alpha"], {HEADLINE: style.color(HEADLINE)}, labelled=False)
         alpha.set_ylabel("α*, multiples of α_base")
@@ -89,7 +90,7 @@ def draw(data: pd.DataFrame) -> Figure:
         dense.set_ylabel(f"share {100 * MARGIN:.0f} points better")
         apart.set_ylabel("specialism D")
         for panel in axes[2 * place + 1]:
-            panel.set_xlabel("weights")
+            panel.set_xlabel("weights, millions")
     return figure
 
 
@@ -111,7 +112,7 @@ def _lines(panel: Axes, rows: pd.DataFrame, shades: dict, labelled: bool = True)
         _line(panel, means, shade)
         name = of if isinstance(of, str) else f"σ {of:g}"
         ends[name], colors[name] = (means.parameters.iloc[-1], means.value.iloc[-1]), shade
-    style.log_axis(panel)
+    _against_weights(panel)
     if labelled:
         style.label_ends(panel, ends, colors)
 
@@ -135,10 +136,15 @@ def _shares(panel: Axes, accuracy: pd.DataFrame) -> None:
             slope, low, high = slope_interval(np.log10([size for size, _ in singles]), [one for _, one in singles])
             told = f"{slope:+.2f} [{low:+.2f}, {high:+.2f}]\nper tenfold size"
             panel.text(0.03, 0.03, told, transform=panel.transAxes, fontsize=7, color=style.color(arm))
-    style.log_axis(panel)
+    _against_weights(panel)
     panel.set(ylabel="share of GRPO's gain", ylim=(0, 1.25))
     if ends:
         style.label_ends(panel, ends)
+
+
+def _against_weights(panel: Axes) -> None:
+    style.log_axis(panel)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda weights, _: f"{weights / 1e6:g}"))
 
 
 def _line(panel: Axes, means: pd.DataFrame, shade: object) -> None:
