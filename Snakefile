@@ -213,7 +213,9 @@ rule notebook:
         "environment.yml"
     threads: 1
     resources:
-        gpu=plan.num_gpus(),
+        gpu=lambda wildcards: plan.num_gpus(
+            wildcards.get("model"), wildcards.get("task")
+        ),
     params:
         code="",
         settings="{}",

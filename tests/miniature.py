@@ -155,7 +155,7 @@ FEWER = {
     "cooled": {"temperatures": [0.5]},
 }
 """Settings of arms that count rollouts, problems or steps."""
-CENTRAL = ["one_shot", "one_batch", "grpo"]
+TWO_ARMS = {"policies": [1], "arms": ["one_shot", "grpo"], "override": {"arms": {"grpo": {"tune": None}}}}
 
 
 def in_miniature(paper: dict) -> dict:
@@ -165,12 +165,10 @@ def in_miniature(paper: dict) -> dict:
     for name, split in config["splits"].items():
         for part, count in SPLITS.items():
             split[part]["problems"] = 1 if (name, part) == ("livecodebench_v6", "test") else count
-    first, again, *_ = config["cells"]
     config["cells"] = [
-        first | {"models": ["qwen3"], "tasks": ["math500"]},
-        again | {"arms": CENTRAL},
-        {"models": ["r1distill7b"], "tasks": ["aime24", "mbppplus"], "policies": [1], "arms": CENTRAL},
-        {"models": ["olmo3"], "tasks": ["aime25", "livecodebench_v6"], "policies": [1], "arms": CENTRAL},
+        config["cells"][0] | {"models": ["qwen3"], "tasks": ["math500"]},
+        {"models": ["r1distill7b"], "tasks": ["aime24", "mbppplus"], **TWO_ARMS},
+        {"models": ["olmo3"], "tasks": ["aime25", "livecodebench_v6"], **TWO_ARMS},
     ]
     config["sampling"] = {"max_new_tokens": 80, "group_size": 4}
     config["engine"] = {"name": "torch", "num_slots": 32}

@@ -131,6 +131,7 @@ IMPOSSIBLE = [
     ("expectations.arithmetic.grpo", {"gain_recovered": [1, 1]}, r"arithmetic\.grpo: 'because' is a required property"),
     ("expectations.arithmetic.grpo.gain_recovered", [1, 0], r"grpo\.gain_recovered: 1 is above 0"),
     ("expectations.arithmetic.grpo.gain", [1, 1], r"expectations\.arithmetic\.grpo: .*'gain' was unexpected"),
+    ("processes", 2, r"processes: 2, but reuse \(arms\.one_batch\) uses rollouts again, which takes one process"),
     ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
     ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine\.tensor_paralel: the vllm engine has no such setting"),
     ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: the torch engine has no such setting"),
@@ -234,11 +235,23 @@ def test_a_host_without_a_gpu_is_told_so(monkeypatch):
         experiment.check_host(config)
 
 
-def test_jobs_ask_for_the_gpus_of_one_engine():
-    assert Plan({"engine": {"name": "torch"}}).num_gpus() == 0
-    assert Plan({"engine": {"name": "torch", "device": "cuda"}}).num_gpus() == 1
-    assert Plan({"engine": {"name": "vllm"}}).num_gpus() == 1
-    assert Plan({"engine": {"name": "vllm", "tensor_parallel": 4}}).num_gpus() == 4
+@pytest.mark.parametrize(
+    ("engine", "gpus"),
+    [
+        ({"name": "torch"}, 0),
+        ({"name": "torch", "device": "cuda"}, 1),
+        ({"name": "vllm"}, 1),
+        ({"name": "vllm", "tensor_parallel": 4}, 4),
+    ],
+)
+def test_jobs_ask_for_the_gpus_of_one_engine(engine, gpus):
+    assert Plan({"engine": engine, "cells": []}).num_gpus() == gpus
+
+
+def test_a_setting_whose_model_is_shared_asks_for_a_gpu_a_process():
+    shared = {"models": ["large"], "tasks": ["sums"], "override": {"processes": 8}}
+    plan = Plan({"engine": {"name": "vllm"}, "processes": 1, "cells": [shared]})
+    assert (plan.num_gpus("large", "sums"), plan.num_gpus("small", "sums")) == (8, 1)
 
 
 def test_a_figure_that_reads_what_nothing_writes_is_refused(tmp_path):

@@ -1,8 +1,9 @@
 """Methods, one file each: a docstring with the mathematics, `Settings`, and `run(lab, settings)`, a generator of steps.
 
 `METHODS` maps each name to its module. A method that learns from the one-shot batch sets `USES_BATCH = True`; the
-others draw their own rollouts. One that may learn nothing sets `MAY_STAND_STILL = True`. Planning imports no method: it
-reads `Settings` and `USES_BATCH` from the source.
+others draw their own rollouts. One that uses rollouts again sets `IN_ONE_PROCESS = True`: what their ratios are like is
+collected in one process. One that may learn nothing sets `MAY_STAND_STILL = True`. Planning imports no method: it reads
+`Settings` and these constants from the source.
 """
 
 from importlib import import_module

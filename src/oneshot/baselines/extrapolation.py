@@ -12,11 +12,9 @@ Departures: those of `small_steps`; norms are known by their names.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from oneshot.baselines.lab import Lab, Step
 from oneshot.baselines.small_steps import climb_on_fresh
-from oneshot.steps.master_weights import MasterWeights, adamw
 from oneshot.vectors import Vector
 
 
@@ -39,11 +37,10 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Steps count GRPO's alone; the last step of a cycle ends with its jump."""
-    make = partial(adamw, learning_rate=settings.learning_rate)
     last = num_cycles(settings, lab.sampling.group_size, lab.budget) * settings.steps
     for step in lab.track(range(1, last + 1)):
         if step % settings.steps == 1 or settings.steps == 1:
-            masters = MasterWeights(lab.policy.model, make)
+            masters = lab.masters(settings.learning_rate)
             start = masters.copy()
         record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)
         if step % settings.steps == 0:

@@ -11,14 +11,14 @@ GRPO that reuses its rollouts. The first minibatch of a phase is on-policy, and 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.baselines.passes import climb, minibatches
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
-from oneshot.steps.master_weights import MasterWeights, adamw
+
+IN_ONE_PROCESS = True
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,8 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. A step of the tables is a phase; what it records are means over its gradient steps."""
-    make = partial(adamw, learning_rate=settings.learning_rate)
     steps = settings.phases * settings.passes * (settings.prompts_per_phase // settings.groups_per_step)
-    masters = MasterWeights(lab.policy.model, make, steps if settings.decay else None)
+    masters = lab.masters(settings.learning_rate, falls_over=steps if settings.decay else None)
     correction = get_correction(settings.correction, settings.knob)
     for phase in lab.track(range(1, settings.phases + 1)):
         with lab.ledger.clock():

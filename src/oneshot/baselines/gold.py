@@ -10,7 +10,6 @@ rollouts that it draws.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,10 @@ from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.baselines.passes import minibatches, search_length
 from oneshot.gradients.ratios import Reused
 from oneshot.policies.models import Policy
-from oneshot.steps.master_weights import MasterWeights, adamw
 from oneshot.tasks import task_class
 from oneshot.tasks.task import Problem
+
+IN_ONE_PROCESS = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy on the gold answers; ends at the best length found."""
     answers = gold_answers(lab.policy, next_problems(lab.train, 1, settings.prompts))
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    masters = lab.masters(settings.learning_rate)
 
     def climb(rows: np.ndarray) -> dict[str, float]:
         logprobs = []

@@ -6,6 +6,7 @@ the lab, which charges it.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 
 import pandas as pd
@@ -18,7 +19,8 @@ from oneshot.measures.evaluate import Examination
 from oneshot.measures.ledger import Ledger
 from oneshot.policies.models import Policy
 from oneshot.sampling import GREEDY, Draw, Sampling, draw_rollouts
-from oneshot.steps.master_weights import MasterWeights, zeros_for
+from oneshot.steps.master_weights import OPTIMIZERS, MasterWeights, zeros_for
+from oneshot.steps.sharded import ShardedWeights, Team
 from oneshot.tasks.task import Problem
 from oneshot.vectors import Vector
 
@@ -67,12 +69,28 @@ class Lab:
     """Total rollouts of an arm with matched cost."""
     batch: pd.DataFrame | None = None
     """The one-shot batch, for methods that learn from it; already charged."""
+    processes: int = 1
+    """More than one: they share the masters and the optimiser (`oneshot.steps.sharded`)."""
     track: Callable[[Iterable], Iterable] = field(default=iter)
     """Wraps a method's steps with a progress bar."""
+    team: Team | None = field(default=None, init=False)
 
     @property
     def policy(self) -> Policy:
         return self.engine.policy
+
+    def masters(
+        self, learning_rate: float, optimizer: str = "adamw", falls_over: int | None = None
+    ) -> MasterWeights | ShardedWeights:
+        """Master weights of the policy as it is, with a fresh optimiser, in place of any that there were."""
+        if self.team:
+            self.team.close()
+        if self.processes == 1:
+            make = partial(OPTIMIZERS[optimizer], learning_rate=learning_rate)
+            return MasterWeights(self.policy.model, make, falls_over)
+        how = {"optimizer": optimizer, "learning_rate": learning_rate, "falls_over": falls_over}
+        self.team = Team(self.policy, self.processes, **how)
+        return ShardedWeights(self.policy, self.team)
 
     def restore(self) -> None:
         """Restore the policy to θ0."""
@@ -110,7 +128,7 @@ class Lab:
 
     def climb(
         self,
-        masters: MasterWeights,
+        masters: MasterWeights | ShardedWeights,
         rollouts: pd.DataFrame,
         correction: Correction | None = None,
         charged: bool = True,
@@ -122,8 +140,14 @@ class Lab:
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
         largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
         """
-        gradient, agreement = self.gradient(rollouts, correction)
-        masters.descend({name: values.neg_() for name, values in gradient.items()})
+        if isinstance(masters, ShardedWeights):
+            if correction:
+                raise ValueError("processes: rollouts are used again in one process only")
+            gap = masters.climb(rollouts, self.sampling.temperature, self.max_gap_nats)
+            agreement = check_gap(gap, self.max_gap_nats)
+        else:
+            gradient, agreement = self.gradient(rollouts, correction)
+            masters.descend({name: values.neg_() for name, values in gradient.items()})
         self.ledger.gradient_step(None if charged and not correction else rollouts)
         return agreement
 

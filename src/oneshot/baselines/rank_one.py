@@ -11,7 +11,6 @@ Departures: those of `small_steps`; Δ is kept in FP32, after every few steps if
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from oneshot.baselines.lab import Lab, Step
 from oneshot.baselines.small_steps import climb_on_fresh
-from oneshot.steps.master_weights import MasterWeights, adamw
 from oneshot.vectors import Vector
 
 
@@ -40,7 +38,7 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """T small steps, then the move; the last step of the tables ends with it."""
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    masters = lab.masters(settings.learning_rate)
     start, moves = masters.copy(), {}
     for step in lab.track(range(1, settings.steps + 1)):
         record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)

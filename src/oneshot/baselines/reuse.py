@@ -14,15 +14,13 @@ of the path, and the best of them stands for the arm.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from oneshot.baselines.lab import Lab, Step
 from oneshot.baselines.passes import climb, minibatches, search_length
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.weights import weigh
-from oneshot.steps.master_weights import MasterWeights, adamw
 
-USES_BATCH = True
+USES_BATCH = IN_ONE_PROCESS = True
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,5 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     batch = weigh(lab.batch, settings.objective, lab.rewards, lab.sampling.max_new_tokens)
     steps = list(minibatches(lab.batch, settings.groups_per_step, settings.passes))
     correction = get_correction(settings.correction, settings.knob)
-    make = partial(adamw, learning_rate=settings.learning_rate)
-    masters = MasterWeights(lab.policy.model, make, len(steps) if settings.decay else None)
+    masters = lab.masters(settings.learning_rate, falls_over=len(steps) if settings.decay else None)
     yield from search_length(lab, steps, settings.looks, lambda rows: climb(lab, masters, batch.iloc[rows], correction))

@@ -11,7 +11,6 @@ Departures: those of `small_steps`; the fast steps never end for good, as they d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.baselines.passes import climb
@@ -19,7 +18,8 @@ from oneshot.baselines.small_steps import num_steps
 from oneshot.gradients.corrections import get_correction
 from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
-from oneshot.steps.master_weights import MasterWeights, adamw
+
+IN_ONE_PROCESS = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy; a step of the tables is one batch."""
-    masters = MasterWeights(lab.policy.model, partial(adamw, learning_rate=settings.learning_rate))
+    masters = lab.masters(settings.learning_rate)
     clipped, last = get_correction("ppo", settings.clip), num_steps(settings, lab.sampling.group_size, lab.budget)
     for step in lab.track(range(1, last + 1)):
         with lab.ledger.clock():

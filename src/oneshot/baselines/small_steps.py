@@ -14,12 +14,11 @@ without a KL term; 3. weight decay 0, and a constant learning rate, unless it de
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from oneshot.baselines.lab import Lab, Step, next_problems
 from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
-from oneshot.steps.master_weights import OPTIMIZERS, MasterWeights
+from oneshot.steps.master_weights import MasterWeights
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,8 @@ class Settings:
 
 def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     """Train the lab's policy. Problems are taken in order; each epoch draws fresh noise."""
-    make = partial(OPTIMIZERS[settings.optimizer], learning_rate=settings.learning_rate)
     last = num_steps(settings, lab.sampling.group_size, lab.budget if settings.to_budget else 0)
-    masters = MasterWeights(lab.policy.model, make, last if settings.decay else None)
+    masters = lab.masters(settings.learning_rate, settings.optimizer, last if settings.decay else None)
     reported = {settings.steps, last}
     for step in lab.track(range(1, last + 1)):
         record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)

@@ -84,6 +84,8 @@ def draw(data: pd.DataFrame) -> Figure:
         alpha.set_ylabel("α*, multiples of α_base")
         _lines(noise, of[NOISE], {HEADLINE: style.color(HEADLINE)}, labelled=False)
         noise.set(ylabel="noise scale, rollouts", yscale="log")
+        for plain in (noise.yaxis.set_major_formatter, noise.yaxis.set_minor_formatter):
+            plain(FuncFormatter(lambda rollouts, _: f"{rollouts:,g}"))
         for panel, quantity in ((dense, "density"), (apart, "specialism")):
             sigmas = sorted(of[quantity].of.unique())
             _lines(panel, of[quantity], dict(zip(sigmas, sns.color_palette(SHADES, len(sigmas)), strict=True)))

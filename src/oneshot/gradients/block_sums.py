@@ -197,7 +197,7 @@ def load_gradient(paths: list[str | Path], fingerprint: str, every: int = 1) -> 
 
     The blocks must be 0, `every`, 2·`every`, … without a gap. Raises BadFile for missing, duplicate and foreign shards.
     """
-    loaded = [(path, _load_shard(path, fingerprint)) for path in paths]
+    loaded = [(path, load_shard(path, fingerprint)) for path in paths]
     loaded.sort(key=lambda entry: entry[1].block_ids)
     names, shards = ", ".join(map(str, paths)), [shard for _, shard in loaded]
     _refuse_doubled(loaded)
@@ -221,7 +221,7 @@ def _refuse_doubled(loaded: list[tuple[str | Path, Gradient]]) -> None:
             seen[digest] = path
 
 
-def _load_shard(path: str | Path, fingerprint: str) -> Gradient:
+def load_shard(path: str | Path, fingerprint: str) -> Gradient:
     header, _ = read_header(path, "gradient")
     tensors = read_tensors(path)
     if header["fingerprint"] != fingerprint:

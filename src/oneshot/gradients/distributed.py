@@ -8,7 +8,9 @@ Gloo transfers tensors in main memory, NCCL those on GPUs. Start one process per
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -57,15 +59,19 @@ def sharded_gradient(
     blocks: Blocks,
     chunk_tokens: int = CHUNK_TOKENS,
     sketch_size: int = 0,
+    logprobs: "TokenLogprobs | None" = None,
 ) -> Gradient | None:
-    """`accumulate_gradient` with the model sharded (in place) over all processes; returns None except in process 0."""
+    """`accumulate_gradient` with the model sharded (in place) over all processes; returns None except in process 0.
+
+    `logprobs`: of a model that has been sharded already.
+    """
     size = blocks.rows_per_block(rollouts)
     builder = GradientBuilder(policy.model, blocks.numbers, size, sketch_size) if not dist.get_rank() else None
-    logprobs = TokenLogprobs(policy)
+    logprobs = logprobs or TokenLogprobs(policy)
     for number, part in blocks.of(rollouts):
         shards = {name: torch.zeros(weight.to_local().shape) for name, weight in policy.model.named_parameters()}
         with streamed(policy.model, shards):
-            gap = _backward_share(policy, part, temperature, chunk_tokens, logprobs)
+            gap = backward_share(policy, part, temperature, chunk_tokens, logprobs)
         whole = builder.new_block() if builder else {}
         for name, weight in policy.model.named_parameters():
             gathered = _whole(shards[name], weight)
@@ -77,7 +83,7 @@ def sharded_gradient(
     return builder.gradient() if builder else None
 
 
-def _backward_share(policy, rollouts, temperature, chunk_tokens, logprobs) -> Tensor:
+def backward_share(policy, rollouts, temperature, chunk_tokens, logprobs) -> Tensor:
     """Backward passes over this process's groups of a block; returns (largest, mean) |Δ log-prob| of the whole block.
 
     FSDP2 needs all processes in every pass, so a process with fewer chunks goes on with a rollout of weight zero.
@@ -114,12 +120,14 @@ def _refuse_not_finite(block_sum: Vector, block: int) -> None:
 class TokenLogprobs(nn.Module):
     """`token_logprobs` as the forward pass of a module, around which FSDP2 gathers parameters."""
 
-    def __init__(self, policy: Policy):
+    def __init__(self, policy: Policy, compute: torch.dtype | None = None):
+        """`compute`: what weights are rounded to where they are used; None: they stay as they are."""
         super().__init__()
         self.model = policy.model
+        precision = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
         for layer in policy.model.model.layers:
-            fully_shard(layer, mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32))
-        fully_shard(self, mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32))
+            fully_shard(layer, mp_policy=precision)
+        fully_shard(self, mp_policy=precision)
         for module in self.modules():
             if isinstance(module, FSDPModule):
                 module.set_force_sum_reduction_for_comms(True)
@@ -167,11 +175,15 @@ def main() -> None:
     parser.add_argument("--sketch-size", type=int, default=0, help="keep sketches of this size instead of blocks")
     parser.add_argument("--sharded", action="store_true", help="shard the model over the processes (FSDP2)")
     parser.add_argument("--out", required=True, help="safetensors file to write")
-    chosen = parser.parse_args()
+    processes(partial(run, parser.parse_args()))
+
+
+def processes(work: Callable[[torch.device], None]) -> None:
+    """Run `work` on this process's device, as one of those that torchrun has started."""
     on_gpu = torch.cuda.is_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
-        run(chosen, torch.device("cuda", dist.get_node_local_rank()) if on_gpu else torch.device("cpu"))
+        work(torch.device("cuda", dist.get_node_local_rank()) if on_gpu else torch.device("cpu"))
     finally:
         dist.destroy_process_group()
 

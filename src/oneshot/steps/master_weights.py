@@ -36,6 +36,11 @@ def zeros_for(model: Module) -> Vector:
 OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
 
 
+def falling(optimizer: Optimizer, over: int | None) -> LambdaLR:
+    """A schedule whose rate falls to 0, linearly, within `over` steps; None: it stays."""
+    return LambdaLR(optimizer, lambda taken: 1 - taken / over if over else 1.0)
+
+
 class MasterWeights:
     """The master weights of `model`, the optimiser that `make` builds for them, and the copy back to the model.
 
@@ -49,7 +54,7 @@ class MasterWeights:
             for name, weight in self.weights.items()
         }
         self.optimizer = make(self.masters.values())
-        self.schedule = LambdaLR(self.optimizer, lambda taken: 1 - taken / falls_over if falls_over else 1.0)
+        self.schedule = falling(self.optimizer, falls_over)
 
     def copy(self) -> Vector:
         """Where the masters are."""

@@ -17,9 +17,9 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from oneshot.baselines import METHODS
 from oneshot.engines import ENGINES, PRODUCTS, EngineUnavailable, check_engine
-from oneshot.measures.bands import quantities
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
+from oneshot.workflow.at_setting import about_setting
 from oneshot.workflow.gpus import visible_gpus
 from oneshot.workflow.plan import HEADLINE, SEARCH_SETTINGS, SEARCHED, Plan, leaves, merged
 
@@ -102,7 +102,7 @@ def _complaints(config: dict) -> Iterator[str]:
     yield from _about_expectations(config)
     plan = Plan(config)
     for model, task in dict.fromkeys((job.model, job.task) for job in plan.policies):
-        yield from _about_setting(plan, model, task)
+        yield from about_setting(plan, model, task)
     engine = dict(config["engine"])
     known = signatures.constructor(*ENGINES[engine.pop("name")].split(":"))
     if foreign := sorted(set(engine) - {PRODUCTS, *known}):
@@ -208,43 +208,3 @@ def _about_expectations(config: dict) -> Iterator[str]:
     for task, arm in dict.fromkeys((job.task, job.arm) for job in Plan(config).jobs):
         if arm not in expected.get(task, {}):
             yield f"expectations.{task}.{arm}: missing: write down what is expected and why before the first gradient"
-
-
-def _about_arm_at(plan: Plan, model: str, task: str, arm: str) -> Iterator[str]:
-    """What an arm's settings ask of the setting that it is run on."""
-    entry, whole = plan.arm(model, task, arm), plan.batch_rollouts(model, task)
-    settings, group_size = entry.get("settings", {}), plan.batch_group_size(model, task)
-    if (used := settings.get("rollouts", 0)) % group_size or used > whole:
-        yield f"arms.{arm}.settings.rollouts: {used} are not whole groups of {group_size} from the batch"
-    train = plan.config["splits"][task]["train"]["problems"]
-    most = max(settings.get("prompts_per_step", 0), *(entry.get("tune") or {}).get("prompts_per_step", [0]))
-    if most > train:
-        yield f"arms.{arm}: prompts_per_step: {most} are more than splits.{task}.train.problems, {train}"
-
-
-def _about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
-    batch, search = (plan.section(name, model, task) for name in ("batch", "line_search"))
-    if batch["prompts"] % batch["blocks"]:
-        yield f"batch.prompts: {batch['prompts']} do not make {batch['blocks']} equal blocks (batch.blocks)"
-    if batch["blocks"] % batch["shards"]:
-        yield f"batch.blocks: {batch['blocks']} do not make {batch['shards']} equal shards (batch.shards)"
-    train = plan.config["splits"][task]["train"]["problems"]
-    if train < batch["prompts"]:
-        yield f"splits.{task}.train.problems: {train} are fewer than the {batch['prompts']} prompts of the batch"
-    if plan.batch_rollouts(model, task) < search["probe_rollouts"]:
-        yield f"line_search.probe_rollouts: more than the {plan.batch_rollouts(model, task)} rollouts of the batch"
-    if search["evaluations"] <= len(search["multiples"]):
-        yield "line_search.evaluations: fewer than the base and the grid (line_search.multiples) take"
-    group_size = plan.batch_group_size(model, task)
-    if (used := plan.section("diagnostics", model, task)["rollouts"]) % group_size:
-        yield f"diagnostics.rollouts: {used} are not whole groups of {group_size}"
-    for size in plan.section("failure", model, task)["sizes"]:
-        if size % group_size or size >= plan.batch_rollouts(model, task):
-            yield f"failure.sizes: {size} are not whole groups of {group_size} from a part of the batch"
-    if search["shares"] != sorted(search["shares"]) or search["shares"][-1] != 1:
-        yield f"line_search.shares: {search['shares']} do not rise to 1.0"
-    for arm in sorted({job.arm for job in plan.jobs if (job.model, job.task) == (model, task)}):
-        yield from _about_arm_at(plan, model, task, arm)
-    known = quantities(plan.config["splits"][task]["validation"]["tasks"])
-    if unknown := sorted(set(plan.section("acceptance", model, task)) - set(known)):
-        yield f"acceptance.{unknown[0]}: no such quantity on {task}: measured are {', '.join(known)}"

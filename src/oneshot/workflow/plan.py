@@ -140,11 +140,12 @@ class Plan:
         method = self.config["arms"][arm]["method"]
         return self.is_searched(arm) or signatures.constant(METHODS[method], "USES_BATCH", False)
 
-    def num_gpus(self) -> int:
+    def num_gpus(self, model: str = "", task: str = "") -> int:
         """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none on a CPU."""
         engine = self.config["engine"]
         on_gpu = engine["name"] == "vllm" or engine.get("device") == "cuda"
-        return engine.get("tensor_parallel", 1) if on_gpu else 0
+        sharing = self.section("processes", model, task) or 1
+        return max(engine.get("tensor_parallel", 1), sharing) if on_gpu else 0
 
     def parameters(self, notebook: str, wildcards: dict[str, str]) -> dict:
         """A job's parameters: one value for each parameter of its notebook that is not a file.
