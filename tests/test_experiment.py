@@ -131,7 +131,11 @@ IMPOSSIBLE = [
     ("expectations.arithmetic.grpo", {"gain_recovered": [1, 1]}, r"arithmetic\.grpo: 'because' is a required property"),
     ("expectations.arithmetic.grpo.gain_recovered", [1, 0], r"grpo\.gain_recovered: 1 is above 0"),
     ("expectations.arithmetic.grpo.gain", [1, 1], r"expectations\.arithmetic\.grpo: .*'gain' was unexpected"),
-    ("processes", 2, r"processes: 2, but reuse \(arms\.one_batch\) uses rollouts again, which takes one process"),
+    (
+        "engine.processes",
+        2,
+        r"engine\.processes: 2, but reuse \(arms\.one_batch\) uses rollouts again: that takes 1",
+    ),
     ("engine", {"name": "sglang"}, r"engine\.name: 'sglang' is not one of \['torch', 'vllm'\]"),
     ("engine", {"name": "vllm", "tensor_paralel": 2}, r"engine\.tensor_paralel: the vllm engine has no such setting"),
     ("engine", {"name": "torch", "dtype": "bfloat16"}, r"engine\.dtype: the torch engine has no such setting"),
@@ -249,8 +253,8 @@ def test_jobs_ask_for_the_gpus_of_one_engine(engine, gpus):
 
 
 def test_a_setting_whose_model_is_shared_asks_for_a_gpu_a_process():
-    shared = {"models": ["large"], "tasks": ["sums"], "override": {"processes": 8}}
-    plan = Plan({"engine": {"name": "vllm"}, "processes": 1, "cells": [shared]})
+    shared = {"models": ["large"], "tasks": ["sums"], "override": {"engine": {"processes": 8}}}
+    plan = Plan({"engine": {"name": "vllm"}, "cells": [shared]})
     assert (plan.num_gpus("large", "sums"), plan.num_gpus("small", "sums")) == (8, 1)
 
 

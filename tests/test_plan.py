@@ -52,7 +52,6 @@ TOLD = {
     "expectations": {"expectations"},
     "sampling": {"acceptance", "base", "tries", "sample", "baseline", "turning", "tuning", "scale"},
     "engine": DRAWS,
-    "processes": {"gradient", "baseline", "tuning"},
     "rewards": {"gradient", "direction", "baseline", "tuning", "failure"},
     "evaluation": {"base", "tries", "line_search", "slope", "baseline", "turning", "curvature", "tuning"},
     "batch.prompts": {"sample", "gradient", "direction", "baseline"},

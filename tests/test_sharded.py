@@ -1,6 +1,7 @@
 """Optimiser steps of a model sharded over two processes, over Gloo, against the same steps in this one."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from math import inf
 
@@ -11,10 +12,11 @@ import yaml
 from projects import run_tiny
 from safetensors.torch import load_file
 
+from oneshot.gradients.agreement import NotFinite
 from oneshot.gradients.one_pass import Blocks, accumulate_gradient, backward_weighted_logprobs, streamed
 from oneshot.policies.models import fingerprint
 from oneshot.steps.master_weights import MasterWeights, adamw, zeros_for
-from oneshot.steps.sharded import ShardedWeights, Team, team_gradient
+from oneshot.steps.sharded import ShardedWeights, Team, shared_gradient
 
 pytestmark = pytest.mark.slow
 RUN = "results/tiny/main/arithmetic/policy1/run0"
@@ -22,7 +24,7 @@ RUN = "results/tiny/main/arithmetic/policy1/run0"
 
 @pytest.fixture
 def team(policy):
-    with Team(policy, 2, optimizer="adamw", learning_rate=1e-3, falls_over=4) as team:
+    with Team(replace(policy, processes=2), optimizer="adamw", learning_rate=1e-3, falls_over=4) as team:
         yield team
 
 
@@ -65,7 +67,7 @@ def test_no_step_is_taken_that_must_not_be(policy, team, weighted):
     sharded, before = ShardedWeights(policy, team), fingerprint(policy.model)
     gap = sharded.climb(weighted, 1.3, 1e-3)
     assert gap[0] > 1e-2
-    with pytest.raises(ValueError, match=r"gradient of '.*' is not finite: lower the arm's learning_rate"):
+    with pytest.raises(NotFinite, match=r"gradient of '.*' is not finite: lower the arm's learning_rate"):
         sharded.climb(weighted.assign(weight=weighted.weight * 1e40), 0.9, inf)
     assert fingerprint(policy.model) == before
     sharded.climb(weighted, 0.9, inf)
@@ -77,7 +79,7 @@ def test_the_teams_gradient_is_that_of_one_process(policy, weighted, dtype):
     policy.model.to(dtype)
     blocks = Blocks(3, first=6)
     alone = accumulate_gradient(policy, weighted, temperature=0.9, blocks=blocks)
-    shared = team_gradient(policy, weighted, processes=2, temperature=0.9, blocks=blocks)
+    shared = shared_gradient(replace(policy, processes=2), weighted, temperature=0.9, blocks=blocks)
     assert (shared.block_ids, shared.digests) == (alone.block_ids, alone.digests)
     for name, sums in alone.sums.items():
         assert torch.allclose(shared.sums[name], sums, atol=1e-5 if dtype == torch.float32 else 0.05 * sums.abs().max())
@@ -93,7 +95,7 @@ def test_a_setting_whose_config_says_two_processes(finished):
     """Gradient and GRPO of the tiny experiment, by two processes: what one process makes of them, to rounding."""
     file = finished / "config/tiny.yaml"
     config = yaml.safe_load(file.read_text())
-    config["cells"][0]["override"] = {"processes": 2}
+    config["cells"][0]["override"] = {"engine": {"processes": 2}}
     gradient, arm = finished / RUN / "gradient/shard0.safetensors", finished / RUN / "arms/grpo"
     alone, before = load_file(gradient), pd.read_csv(arm / "steps.csv")
     file.write_text(yaml.safe_dump(config, sort_keys=False))

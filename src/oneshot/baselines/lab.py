@@ -12,7 +12,7 @@ from math import inf
 import pandas as pd
 
 from oneshot.engines.protocol import Engine
-from oneshot.gradients.agreement import check_gap
+from oneshot.gradients.agreement import NotFinite, check_gap
 from oneshot.gradients.one_pass import backward_weighted_logprobs, streamed
 from oneshot.gradients.ratios import Correction
 from oneshot.measures.evaluate import Examination
@@ -69,8 +69,6 @@ class Lab:
     """Total rollouts of an arm with matched cost."""
     batch: pd.DataFrame | None = None
     """The one-shot batch, for methods that learn from it; already charged."""
-    processes: int = 1
-    """More than one: they share the masters and the optimiser (`oneshot.steps.sharded`)."""
     track: Callable[[Iterable], Iterable] = field(default=iter)
     """Wraps a method's steps with a progress bar."""
     team: Team | None = field(default=None, init=False)
@@ -85,11 +83,11 @@ class Lab:
         """Master weights of the policy as it is, with a fresh optimiser, in place of any that there were."""
         if self.team:
             self.team.close()
-        if self.processes == 1:
+        if self.policy.processes == 1:
             make = partial(OPTIMIZERS[optimizer], learning_rate=learning_rate)
             return MasterWeights(self.policy.model, make, falls_over)
         how = {"optimizer": optimizer, "learning_rate": learning_rate, "falls_over": falls_over}
-        self.team = Team(self.policy, self.processes, **how)
+        self.team = Team(self.policy, **how)
         return ShardedWeights(self.policy, self.team)
 
     def restore(self) -> None:
@@ -138,11 +136,11 @@ class Lab:
         With a `correction` the rollouts are reused, another policy's, and may differ from the policy's own. Their
         gradient is charged here, as that of any rollouts which are not `charged` yet.
         Returns the (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. Raises OffPolicy if the
-        largest is above the bound, and ValueError if the gradient is not finite; the weights are then unchanged.
+        largest is above the bound, and NotFinite if the gradient is not; the weights are then unchanged.
         """
         if isinstance(masters, ShardedWeights):
             if correction:
-                raise ValueError("processes: rollouts are used again in one process only")
+                raise ValueError("engine.processes: rollouts are used again in one process only")
             gap = masters.climb(rollouts, self.sampling.temperature, self.max_gap_nats)
             agreement = check_gap(gap, self.max_gap_nats)
         else:
@@ -165,7 +163,7 @@ class Lab:
         agreement = check_gap(gap, inf if correction else self.max_gap_nats)
         for name, values in total.items():
             if not values.isfinite().all():
-                raise ValueError(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
+                raise NotFinite(f"the gradient of '{name}' is not finite: lower the arm's learning_rate")
         return total, agreement
 
 

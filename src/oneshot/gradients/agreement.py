@@ -1,4 +1,7 @@
-"""Do sampler and trainer agree about the log-probs of the rollouts? If not, g is another policy's gradient."""
+"""Do sampler and trainer agree about the log-probs of the rollouts? If not, g is another policy's gradient.
+
+Nor is it one where a log-prob or a gradient is not finite.
+"""
 
 import torch
 from torch import Tensor
@@ -6,6 +9,10 @@ from torch import Tensor
 
 class OffPolicy(ValueError):
     """Sampler and trainer disagree about the log-probs of the rollouts."""
+
+
+class NotFinite(ValueError):
+    """A log-prob or a gradient is infinite or no number: the policy has gone too far."""
 
 
 def summarise_gap(gaps: list[Tensor]) -> Tensor:

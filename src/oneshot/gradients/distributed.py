@@ -21,7 +21,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from oneshot.files import BadFile
-from oneshot.gradients.agreement import summarise_gap
+from oneshot.gradients.agreement import NotFinite, summarise_gap
 from oneshot.gradients.block_sums import Gradient, GradientBuilder, save_gradient
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.one_pass import (
@@ -114,7 +114,7 @@ def _whole(part: Tensor, weight: DTensor) -> Tensor:
 def _refuse_not_finite(block_sum: Vector, block: int) -> None:
     for name, values in block_sum.items():
         if not values.isfinite().all():
-            raise ValueError(f"the gradient of '{name}' is not finite in block {block}")
+            raise NotFinite(f"the gradient of '{name}' is not finite in block {block}")
 
 
 class TokenLogprobs(nn.Module):

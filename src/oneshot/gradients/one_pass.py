@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn import Module
 
-from oneshot.gradients.agreement import summarise_gap
+from oneshot.gradients.agreement import NotFinite, summarise_gap
 from oneshot.gradients.block_sums import Gradient, GradientBuilder
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.packing import pack, packed_hidden
@@ -60,8 +60,8 @@ def backward_chunk(
     """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns each token's |Δ log-prob| to the sampler [C], nats.
 
     `logprobs` replaces `token_logprobs` where the model is sharded. `reweigh` makes weights of the weights, Δ log-prob
-    to the sampler and row of every token [C]. Raises ValueError naming the rollout if a
-    log-prob is not finite.
+    to the sampler and row of every token [C]. Raises NotFinite naming the rollout if a
+    log-prob is not.
     """
     logprobs_C, rows_C = (logprobs or token_logprobs)(policy, rollouts, temperature)
     check_finite(logprobs_C, rows_C, rollouts)
@@ -154,7 +154,7 @@ def accumulate_gradient(
     """The block sums of g for `rollouts`, which have a column `weight`.
 
     With a `sketch_size` only the total, the squares and a sketch of that many numbers per block are kept.
-    Raises ValueError naming the rollout if a log-prob or a gradient is not finite.
+    Raises NotFinite naming the rollout if a log-prob or a gradient is not.
     """
     builder = GradientBuilder(policy.model, blocks.numbers, blocks.rows_per_block(rollouts), sketch_size)
     policy.model.zero_grad()
@@ -163,7 +163,7 @@ def accumulate_gradient(
         with streamed(policy.model, block_sum):
             gap = backward_weighted_logprobs(policy, part, temperature, chunk_tokens)
         if not all(values.isfinite().all() for values in block_sum.values()):
-            raise ValueError(_culprit(policy, part, temperature, number))
+            raise NotFinite(_culprit(policy, part, temperature, number))
         builder.add(block_sum, gap, digest(part))
     return builder.gradient()
 
@@ -231,7 +231,7 @@ def check_finite(logprobs_C: Tensor, rows_C: Tensor, rollouts: pd.DataFrame) -> 
     bad_C = ~logprobs_C.isfinite()
     if bad_C.any():
         row = rollouts.iloc[int(rows_C[bad_C][0])]
-        raise ValueError(f"rollout (problem {row.problem_id}, sample {row.sample_id}): its log-prob is not finite")
+        raise NotFinite(f"rollout (problem {row.problem_id}, sample {row.sample_id}): its log-prob is not finite")
 
 
 def _culprit(policy: Policy, rollouts: pd.DataFrame, temperature: float, block: int) -> str:

@@ -44,6 +44,8 @@ class Policy:
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
     products: str = "float32"
     """Precision of the matrix products where gradients are taken, but for the head's; weights and sums keep theirs."""
+    processes: int = 1
+    """How many share the model where gradients and steps are taken (`oneshot.steps.sharded`)."""
 
     @property
     def end_id(self) -> int:
@@ -139,8 +141,8 @@ def _digests(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in files if not path.name.startswith(".")}
 
 
-def load_policy(folder: str | Path, device: str | torch.device = "cpu", products: str = "float32") -> Policy:
-    """The policy in that folder, in the precision it was saved in, on `device`. `products`: see Policy.
+def load_policy(folder: str | Path, device: str | torch.device = "cpu", **training: str | int) -> Policy:
+    """The policy in that folder, in the precision it was saved in, on `device`. `training`: see Policy.
 
     Raises BadFile, naming the folder or file and what is wrong with it.
     """
@@ -162,7 +164,7 @@ def load_policy(folder: str | Path, device: str | torch.device = "cpu", products
             raise BadFile(f"{folder}: the tokenizer has no {role} token")
     if description.get("fingerprint", fingerprint(model)) != fingerprint(model):
         raise BadFile(f"{folder}: the weights are not those that policy.json was written for")
-    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})), products)
+    return Policy(model.eval().to(device), tokenizer, PromptFormat(**description.get("prompt", {})), **training)
 
 
 def fingerprint(model: Module) -> str:

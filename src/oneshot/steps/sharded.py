@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -24,8 +25,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from oneshot.files import write_json
+from oneshot.gradients.agreement import NotFinite
 from oneshot.gradients.block_sums import Gradient, load_shard
-from oneshot.gradients.one_pass import Blocks
+from oneshot.gradients.one_pass import Blocks, accumulate_gradient
 from oneshot.policies.models import Policy, save_policy
 from oneshot.vectors import Vector
 
@@ -41,15 +43,21 @@ PATIENCE_S = 0.5
 
 
 class Team:
-    """Processes that share a copy of the policy's model."""
+    """Processes that share a copy of the policy's model, as many as the policy says."""
 
-    def __init__(self, policy: Policy, processes: int, **optimizer: str | float | None):
+    def __init__(self, policy: Policy, **optimizer: str | float | None):
         """`optimizer`: its name, its learning_rate, and the steps within which that `falls_over` to 0; or none."""
         self.scratch = tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         self.folder = Path(self.scratch.name)
         save_policy(policy, self.folder / POLICY, {})
         write_json(optimizer, self.folder / SETTINGS)
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={policy.processes}",
+        ]
         command += ["-m", "oneshot.steps.sharded_worker", str(self.folder)]
         self.said = (self.folder / "said").open("w+")
         self.processes = subprocess.Popen(command, stdout=self.said, stderr=self.said)
@@ -111,12 +119,12 @@ class ShardedWeights:
         """One step up the mean weighted gradient of the rollouts; the policy follows.
 
         Returns (largest, mean) |Δ log-prob| of a token between sampler and trainer, nats. If the largest is above
-        `largest_gap`, or a gradient is not finite (ValueError), no step is taken.
+        `largest_gap`, or a gradient is not finite (NotFinite), no step is taken.
         """
         self.team.give(rollouts)
         told = self.team.ask("climb", temperature=temperature, largest_gap=largest_gap)
         if "not_finite" in told:
-            raise ValueError(f"the gradient of '{told['not_finite']}' is not finite: lower the arm's learning_rate")
+            raise NotFinite(f"the gradient of '{told['not_finite']}' is not finite: lower the arm's learning_rate")
         if told["moved"]:
             self._follow()
         return torch.tensor(told["gap"])
@@ -139,11 +147,13 @@ class ShardedWeights:
             weight.copy_(arrived[name])
 
 
-def team_gradient(
-    policy: Policy, rollouts: pd.DataFrame, *, processes: int, temperature: float, blocks: Blocks
+def shared_gradient(
+    policy: Policy, rollouts: pd.DataFrame, *, temperature: float, blocks: Blocks, progress: Callable = iter
 ) -> Gradient:
-    """`accumulate_gradient` by a team of processes, equal to rounding."""
-    with Team(policy, processes) as team:
+    """`accumulate_gradient` by as many processes as the policy says; by several, equal to rounding."""
+    if policy.processes == 1:
+        return accumulate_gradient(policy, rollouts, temperature=temperature, blocks=blocks, progress=progress)
+    with Team(policy) as team:
         team.give(rollouts)
         team.ask("gradient", temperature=temperature, blocks=asdict(blocks))
         return load_shard(team.folder / GRADIENT, TEAMS)

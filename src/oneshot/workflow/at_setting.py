@@ -47,7 +47,7 @@ def _about_arm_at(plan: Plan, model: str, task: str, arm: str) -> Iterator[str]:
     most = max(settings.get("prompts_per_step", 0), *(entry.get("tune") or {}).get("prompts_per_step", [0]))
     if most > train:
         yield f"arms.{arm}: prompts_per_step: {most} are more than splits.{task}.train.problems, {train}"
-    shared = plan.section("processes", model, task)
+    shared = plan.section("engine", model, task).get("processes", 1)
     method = METHODS.get(entry["method"])
     if shared > 1 and method and signatures.constant(method, "IN_ONE_PROCESS", False):
-        yield f"processes: {shared}, but {entry['method']} (arms.{arm}) uses rollouts again, which takes one process"
+        yield f"engine.processes: {shared}, but {entry['method']} (arms.{arm}) uses rollouts again: that takes 1"

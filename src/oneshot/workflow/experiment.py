@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from oneshot.baselines import METHODS
-from oneshot.engines import ENGINES, PRODUCTS, EngineUnavailable, check_engine
+from oneshot.engines import ENGINES, TRAINER, EngineUnavailable, check_engine
 from oneshot.tasks import get_task, task_class
 from oneshot.workflow import signatures
 from oneshot.workflow.at_setting import about_setting
@@ -105,7 +105,7 @@ def _complaints(config: dict) -> Iterator[str]:
         yield from about_setting(plan, model, task)
     engine = dict(config["engine"])
     known = signatures.constructor(*ENGINES[engine.pop("name")].split(":"))
-    if foreign := sorted(set(engine) - {PRODUCTS, *known}):
+    if foreign := sorted(set(engine) - {*TRAINER, *known}):
         yield f"engine.{foreign[0]}: the {config['engine']['name']} engine has no such setting"
 
 

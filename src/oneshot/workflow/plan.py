@@ -142,10 +142,9 @@ class Plan:
 
     def num_gpus(self, model: str = "", task: str = "") -> int:
         """GPUs that a job with a policy asks for, if the host has any: the torch engine needs none on a CPU."""
-        engine = self.config["engine"]
+        engine = self.section("engine", model, task)
         on_gpu = engine["name"] == "vllm" or engine.get("device") == "cuda"
-        sharing = self.section("processes", model, task) or 1
-        return max(engine.get("tensor_parallel", 1), sharing) if on_gpu else 0
+        return max(engine.get("tensor_parallel", 1), engine.get("processes", 1)) if on_gpu else 0
 
     def parameters(self, notebook: str, wildcards: dict[str, str]) -> dict:
         """A job's parameters: one value for each parameter of its notebook that is not a file.
