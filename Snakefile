@@ -221,7 +221,7 @@ rule notebook:
         settings="{}",
         files=files,
     shell:
-        "exec env OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
+        "exec env MPLBACKEND=inline OMP_NUM_THREADS={threads} SOURCE_DATE_EPOCH=0 ONESHOT_GPUS={resources.gpu} {PAPERMILL} {input[0]} {log[0]} "
         "--engine ipc --kernel python3 --cwd . --no-progress-bar -y {params.settings:q} -y {params.files:q}"
 
 
