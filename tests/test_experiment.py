@@ -98,6 +98,11 @@ IMPOSSIBLE = [
         25,
         r"arms\.one_shot_of_20\.settings\.rollouts: 25 are not whole groups of 10",
     ),
+    (
+        "cells.0.override",
+        {"engine": {"proceses": 8}},
+        r"cells\[0\]\.override\.engine\.proceses: the torch engine",
+    ),
     ("cells.0.override", {"batch": {"promts": 9}}, r"cells\[0\]\.override\.batch: .*'promts'.*did you mean 'prompts'"),
     (
         "cells.0.override",

@@ -60,8 +60,8 @@ def backward_chunk(
     """Add ∇ Σ_it w_it log π to every parameter's `.grad`; returns each token's |Δ log-prob| to the sampler [C], nats.
 
     `logprobs` replaces `token_logprobs` where the model is sharded. `reweigh` makes weights of the weights, Δ log-prob
-    to the sampler and row of every token [C]. Raises NotFinite naming the rollout if a
-    log-prob is not.
+    to the sampler and row of every token [C]. Raises NotFinite, naming the rollout, if a log-prob is infinite
+    or no number.
     """
     logprobs_C, rows_C = (logprobs or token_logprobs)(policy, rollouts, temperature)
     check_finite(logprobs_C, rows_C, rollouts)
@@ -154,7 +154,7 @@ def accumulate_gradient(
     """The block sums of g for `rollouts`, which have a column `weight`.
 
     With a `sketch_size` only the total, the squares and a sketch of that many numbers per block are kept.
-    Raises NotFinite naming the rollout if a log-prob or a gradient is not.
+    Raises NotFinite, naming the rollout, if a log-prob or a gradient is infinite or no number.
     """
     builder = GradientBuilder(policy.model, blocks.numbers, blocks.rows_per_block(rollouts), sketch_size)
     policy.model.zero_grad()

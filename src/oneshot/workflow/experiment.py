@@ -46,7 +46,7 @@ def check(config: dict, schema: dict) -> None:
     for number, cell in enumerate(config["cells"]):
         changed = {name: merged(config.get(name), value) for name, value in cell.get("override", {}).items()}
         overridden = {**config, **changed}
-        for complaint in chain(_misfits(overridden, schema), _about_arms(overridden)):
+        for complaint in chain(_misfits(overridden, schema), _about_arms(overridden), _about_engine(overridden)):
             raise ConfigError(f"cells[{number}].override.{complaint}")
 
 
@@ -103,6 +103,10 @@ def _complaints(config: dict) -> Iterator[str]:
     plan = Plan(config)
     for model, task in dict.fromkeys((job.model, job.task) for job in plan.policies):
         yield from about_setting(plan, model, task)
+    yield from _about_engine(config)
+
+
+def _about_engine(config: dict) -> Iterator[str]:
     engine = dict(config["engine"])
     known = signatures.constructor(*ENGINES[engine.pop("name")].split(":"))
     if foreign := sorted(set(engine) - {*TRAINER, *known}):
