@@ -21,7 +21,7 @@ def direction_of_first(
 ) -> Vector:
     """g of the first `size` rollouts of the batch, from its stored blocks where whole ones will do."""
     blocks, rest = divmod(size, gradient.rollouts_per_block)
-    if not rest:
+    if not rest and not gradient.sketch_size:
         return gradient.mean(gradient.block_ids[:blocks])
     return accumulate_gradient(policy, weigh(batch.head(size), rewards=rewards), temperature=temperature).mean()
 

@@ -40,7 +40,11 @@ REST = {
 """Ways to take the gradient of rollouts that another policy drew."""
 
 
-def in_parts(rollouts: pd.DataFrame, count: int = 3) -> list[pd.DataFrame]:
+PARTS = 3
+"""So many parts of the problems, each with two halves."""
+
+
+def in_parts(rollouts: pd.DataFrame, count: int = PARTS) -> list[pd.DataFrame]:
     """Rollouts dealt out by problem. Every part has halves, so that there must be twice as many problems as parts."""
     places, problems = pd.factorize(rollouts.problem_id)
     if len(problems) < 2 * count:

@@ -65,6 +65,7 @@ PARTS: dict[str, Callable[[Path, Path], str]] = {
     "settings": _measured(quoted.settings),
     "breadth": _measured(quoted.breadth),
     "uses of contexts_64": _measured(quoted.uses, "contexts_64"),
+    "uses of plan": _measured(quoted.uses, "plan"),
     "uses of sums": _measured(quoted.uses, "sums"),
     "spread": _measured(quoted.spread, experiments=("laptop",)),
     "common noise": _measured(quoted.common_noise),
