@@ -9,7 +9,7 @@ from oneshot.files import BadFile
 from oneshot.gradients.block_sums import Gradient, load_gradient, save_gradient
 from oneshot.gradients.sketch import sketch
 from oneshot.statistics import jackknife_interval, t_interval
-from oneshot.vectors import cosine, inner
+from oneshot.vectors import cosine, inner, norm
 
 SIZE = 20
 """Rollouts per block of the made-up gradients."""
@@ -110,8 +110,12 @@ def test_a_sketched_gradient_is_the_whole_one_without_its_blocks(policy, rollout
     lengths = exact.diagonal().sqrt()
     assert ((loaded.inner_products() - exact) / lengths.outer(lengths)).abs().max() < 5 * (2 / 8192) ** 0.5
     assert loaded.subset_cosine([0, 2], [1, 3]) == pytest.approx(whole.subset_cosine([0, 2], [1, 3]), abs=0.1)
-    with pytest.raises(ValueError, match="not kept"):
-        loaded.mean([0])
+    for half in ([0, 2], [1, 3]):
+        assert cosine(loaded.mean(half), whole.mean(half)) == pytest.approx(1)
+        assert norm(loaded.mean(half)) == pytest.approx(norm(whole.mean(half)))
+    for subset in ([0], [0, 1], [1, 2, 3]):
+        with pytest.raises(ValueError, match="not kept"):
+            loaded.mean(subset)
 
 
 def test_subset_cosine_is_that_of_the_means(policy, rollouts, weights):

@@ -71,6 +71,7 @@ IMPOSSIBLE = [
     ("splits.arithmetic.test.buckets", [90, 90], r"splits\.arithmetic\.test\.buckets: \[90, 90\] holds no bucket"),
     ("splits.arithmetic.test.tasks", ["chess"], r"splits\.arithmetic\.test\.tasks: 'chess' is not one of tasks"),
     ("splits.arithmetic.train.problems", 100, r"train\.problems: 100 are fewer than the 5000 prompts"),
+    ("diagnostics.rollouts", 50, r"diagnostics\.rollouts: 50 are fewer than 60"),
     ("batch.prompts", 5001, r"batch\.prompts: 5001 do not make 50 equal blocks"),
     ("batch.shards", 3, r"batch\.blocks: 50 do not make 3 equal shards"),
     ("line_search.evaluations", 5, r"line_search\.evaluations: fewer than the base and the grid"),

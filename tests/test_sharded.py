@@ -92,7 +92,10 @@ def test_processes_that_end_are_missed(policy, team, weighted):
 
 
 def test_a_setting_whose_config_says_two_processes(finished):
-    """Gradient and GRPO of the tiny experiment, by two processes: what one process makes of them, to rounding."""
+    """Gradient and GRPO of the tiny experiment, by two processes: what one process makes of them, to rounding.
+
+    Then with sketches in place of blocks: the same direction, and halves that agree as far.
+    """
     file = finished / "config/tiny.yaml"
     config = yaml.safe_load(file.read_text())
     config["cells"][0]["override"] = {"engine": {"processes": 2}}
@@ -109,3 +112,20 @@ def test_a_setting_whose_config_says_two_processes(finished):
     first = before.point <= 5
     assert after.accuracy[first].tolist() == before.accuracy[first].tolist()
     assert not after.equals(before)
+
+    config["cells"][0]["override"]["batch"] = {"sketch_size": 64}
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    direction, of_blocks = finished / RUN / "arms/one_shot/direction.safetensors", scale_of(finished)
+    along = load_file(direction)
+    targets = [str(path.relative_to(finished)) for path in (direction, finished / RUN / "slope.csv")]
+    code, output = run_tiny(finished, *targets)
+    assert code == 0, output
+    sketched = load_file(gradient)
+    assert sketched["sketches"].shape == (5, 64)
+    assert {len(values) for name, values in sketched.items() if name.startswith("sums/")} == {2}
+    assert largest_difference(along, load_file(direction)) < 1e-5 * max(one.abs().max() for one in along.values())
+    assert scale_of(finished)["half_cosine"] == pytest.approx(of_blocks["half_cosine"], abs=1e-5)
+
+
+def scale_of(folder):
+    return pd.read_csv(folder / RUN / "arms/one_shot/scale.csv").set_index("quantity").value

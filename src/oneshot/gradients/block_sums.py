@@ -1,4 +1,4 @@
-r"""The result of one pass: the sums of a gradient's blocks or, for a large model, their total and sketches.
+r"""The result of one pass: the sums of a gradient's blocks or, for a large model, two totals and sketches.
 
 With s_b the sum of block b (n rollouts each, K blocks, N = nK):
 
@@ -7,8 +7,8 @@ With s_b the sum of block b (n rollouts each, K blocks, N = nK):
     ⟨s_a, s_b⟩                                    agreement of subsets: exact, or from sketches
     |G|², tr Σ  from E|s_b/n|² = |G|² + tr Σ/n    signal and noise; their ratio is the noise scale
 
-Kept blocks are added in block order, so any number of shards gives the same bits. Sketched shards keep only totals,
-which are added shard by shard, so there the number of shards changes the last bits.
+Kept blocks are added in block order, so any number of shards gives the same bits. Sketched shards keep only the totals
+of the even and of the odd blocks, which are added shard by shard, so there the number of shards changes the last bits.
 
 The noise scale tr Σ/|G|² (McCandlish et al. 2018, "B_simple") is the batch, in rollouts, at which noise and signal
 are equal. Groups are independent but rollouts within a group are not, so it holds for batches of whole groups.
@@ -21,10 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Module
 
 from oneshot.files import BadFile
-from oneshot.gradients.sketch import sketch
 from oneshot.statistics import jackknife_interval
 from oneshot.vectors import Vector, read_header, read_tensors, save_tensors
 
@@ -36,7 +34,7 @@ class Gradient:
     block_ids: list[int]
     sums: dict[str, Tensor]
     """Parameter name -> [K, *parameter shape], FP32: Σ_i w_i ∇ log π of each block, not divided by anything.
-    For a sketched gradient, [1, *parameter shape]: their total."""
+    For a sketched gradient, [2, *parameter shape]: the totals of its even blocks and of its odd ones."""
     rollouts_per_block: int
     sampler_gap: Tensor
     """|Δ log-prob| between sampler and trainer over the tokens of each block: [K, 2], largest and mean, nats."""
@@ -51,15 +49,27 @@ class Gradient:
     def num_rollouts(self) -> int:
         return len(self.block_ids) * self.rollouts_per_block
 
+    @property
+    def sketch_size(self) -> int:
+        """M; 0 if the blocks themselves are kept."""
+        return 0 if self.sketches is None else self.sketches.shape[1]
+
     def mean(self, block_ids: Iterable[int] | None = None) -> Vector:
-        """g over all blocks, or over some: the subset's sum divided by the subset's number of rollouts."""
-        if self.sketches is not None:
-            if block_ids is not None and list(block_ids) != self.block_ids:
-                raise ValueError("the blocks of a sketched gradient are not kept: only their total has a mean")
-            return {name: sums[0] / self.num_rollouts for name, sums in self.sums.items()}
-        rows = [self.block_ids.index(block) for block in (self.block_ids if block_ids is None else block_ids)]
-        num_rollouts = len(rows) * self.rollouts_per_block
+        """g over all blocks, or over some: the subset's sum divided by the subset's number of rollouts.
+
+        Raises ValueError for blocks that are not kept: a sketched gradient has totals of all even and all odd ones.
+        """
+        chosen = self.block_ids if block_ids is None else list(block_ids)
+        num_rollouts, rows = len(chosen) * self.rollouts_per_block, self._rows(chosen)
         return {name: sums[rows].sum(dim=0) / num_rollouts for name, sums in self.sums.items()}
+
+    def _rows(self, chosen: list[int]) -> list[int]:
+        if self.sketches is None:
+            return [self.block_ids.index(block) for block in chosen]
+        halves = sorted({block % 2 for block in chosen})
+        if sorted(chosen) != sorted(block for block in self.block_ids if block % 2 in halves):
+            raise ValueError("the blocks of a sketched gradient are not kept: all of them, the even or the odd")
+        return halves
 
     def inner_products(self) -> Tensor:
         """⟨s_a/n, s_b/n⟩ for all pairs of blocks: [K, K], FP64."""
@@ -123,44 +133,6 @@ def _noise_scale(total: np.ndarray, trace: np.ndarray, count: int, size: int) ->
     return np.divide(noise, signal, out=np.full_like(noise, np.inf), where=signal > 0)
 
 
-class GradientBuilder:
-    """Collects the blocks of one pass: their sums or, with a sketch size, their total, squares and sketches."""
-
-    def __init__(self, model: Module, block_ids: list[int], rollouts_per_block: int, sketch_size: int = 0):
-        self.block_ids, self.rollouts_per_block, self.sketch_size = block_ids, rollouts_per_block, sketch_size
-        self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        rows = 1 if sketch_size else len(block_ids)
-        self.sums = {name: torch.zeros(rows, *shape) for name, shape in self.shapes.items()}
-        self.squares = {name: torch.zeros(shape) for name, shape in self.shapes.items()} if sketch_size else {}
-        self.sketches, self.gaps, self.digests = [], [], []
-
-    def new_block(self) -> Vector:
-        """Zeros to add the next block's gradient to: its row, or a scratch copy if rows are not kept."""
-        if self.sketch_size:
-            return {name: torch.zeros(shape) for name, shape in self.shapes.items()}
-        return {name: sums[len(self.gaps)] for name, sums in self.sums.items()}
-
-    def add(self, block_sum: Vector, gap: Tensor, digest: str) -> None:
-        if self.sketch_size:
-            self.sketches.append(sketch(block_sum, self.sketch_size))
-            for name, values in block_sum.items():
-                self.sums[name][0] += values
-                self.squares[name] += values.square()
-        self.gaps.append(gap)
-        self.digests.append(digest)
-
-    def gradient(self) -> Gradient:
-        return Gradient(
-            self.block_ids,
-            self.sums,
-            self.rollouts_per_block,
-            torch.stack(self.gaps) if self.gaps else torch.zeros(0, 2),
-            self.digests,
-            self.squares,
-            torch.stack(self.sketches) if self.sketches else None,
-        )
-
-
 def combine(shards: list[Gradient]) -> Gradient:
     """The gradient of these shards, in the order given: blocks are concatenated, totals added."""
     sketched = shards[0].sketches is not None
@@ -206,7 +178,7 @@ def load_gradient(paths: list[str | Path], fingerprint: str, every: int = 1) -> 
         raise BadFile(f"{names}: blocks {block_ids}: a shard is missing or there twice")
     if len({shard.rollouts_per_block for shard in shards}) > 1:
         raise BadFile(f"{names}: shards with blocks of different sizes")
-    if len({None if shard.sketches is None else shard.sketches.shape[1] for shard in shards}) > 1:
+    if len({shard.sketch_size for shard in shards}) > 1:
         raise BadFile(f"{names}: shards with sketches of different sizes")
     return combine(shards)
 

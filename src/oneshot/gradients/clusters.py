@@ -60,8 +60,8 @@ def parts_of(
     labels_R, found = labels(by, rollouts, task_of), {}
     for label in sorted(set(labels_R)):
         alone = rollouts.assign(weight=np.where(labels_R == label, rollouts.weight, 0.0))
-        blocks = Blocks.finest(alone, len(gradient.block_ids))
-        found[label] = _halves(accumulate_gradient(policy, alone, temperature=temperature, blocks=blocks))
+        how = {"blocks": Blocks.finest(alone, len(gradient.block_ids)), "sketch_size": gradient.sketch_size}
+        found[label] = _halves(accumulate_gradient(policy, alone, temperature=temperature, **how))
     return found
 
 

@@ -22,7 +22,8 @@ from torch.distributed.tensor import DTensor
 
 from oneshot.files import BadFile
 from oneshot.gradients.agreement import NotFinite, summarise_gap
-from oneshot.gradients.block_sums import Gradient, GradientBuilder, save_gradient
+from oneshot.gradients.block_sums import Gradient, save_gradient
+from oneshot.gradients.builder import GradientBuilder
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.one_pass import (
     Blocks,

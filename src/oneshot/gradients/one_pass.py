@@ -35,7 +35,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Module
 
 from oneshot.gradients.agreement import NotFinite, summarise_gap
-from oneshot.gradients.block_sums import Gradient, GradientBuilder
+from oneshot.gradients.block_sums import Gradient
+from oneshot.gradients.builder import GradientBuilder
 from oneshot.gradients.chunks import CHUNK_TOKENS, group_chunks
 from oneshot.gradients.packing import pack, packed_hidden
 from oneshot.gradients.ratios import Correction, Reused
@@ -153,7 +154,7 @@ def accumulate_gradient(
 ) -> Gradient:
     """The block sums of g for `rollouts`, which have a column `weight`.
 
-    With a `sketch_size` only the total, the squares and a sketch of that many numbers per block are kept.
+    With a `sketch_size` only totals, squares and a sketch of that many numbers per block are kept.
     Raises NotFinite, naming the rollout, if a log-prob or a gradient is infinite or no number.
     """
     builder = GradientBuilder(policy.model, blocks.numbers, blocks.rows_per_block(rollouts), sketch_size)

@@ -148,12 +148,15 @@ class ShardedWeights:
 
 
 def shared_gradient(
-    policy: Policy, rollouts: pd.DataFrame, *, temperature: float, blocks: Blocks, progress: Callable = iter
+    policy: Policy, rollouts: pd.DataFrame, *, blocks: Blocks, progress: Callable = iter, **options: float
 ) -> Gradient:
-    """`accumulate_gradient` by as many processes as the policy says; by several, equal to rounding."""
+    """`accumulate_gradient` by as many processes as the policy says; by several, equal to rounding.
+
+    `options`: its `temperature` and `sketch_size`.
+    """
     if policy.processes == 1:
-        return accumulate_gradient(policy, rollouts, temperature=temperature, blocks=blocks, progress=progress)
+        return accumulate_gradient(policy, rollouts, blocks=blocks, progress=progress, **options)
     with Team(policy) as team:
         team.give(rollouts)
-        team.ask("gradient", temperature=temperature, blocks=asdict(blocks))
+        team.ask("gradient", blocks=asdict(blocks), **options)
         return load_shard(team.folder / GRADIENT, TEAMS)

@@ -44,9 +44,9 @@ class Shard:
             self.optimizer = make(self.policy.model.parameters(), settings["learning_rate"])
             self.schedule = falling(self.optimizer, settings["falls_over"])
 
-    def gradient(self, temperature: float, blocks: dict) -> dict:
+    def gradient(self, blocks: dict, **options: float) -> dict:
         rollouts = pd.read_parquet(self.folder / ROLLOUTS)
-        how = {"temperature": temperature, "blocks": Blocks(**blocks), "logprobs": self.logprobs}
+        how = {**options, "blocks": Blocks(**blocks), "logprobs": self.logprobs}
         if gradient := sharded_gradient(self.policy, rollouts, **how):
             save_gradient(gradient, self.folder / GRADIENT, {"fingerprint": TEAMS})
         return {}

@@ -25,6 +25,8 @@ def about_setting(plan: Plan, model: str, task: str) -> Iterator[str]:
     group_size = plan.batch_group_size(model, task)
     if (used := plan.section("diagnostics", model, task)["rollouts"]) % group_size:
         yield f"diagnostics.rollouts: {used} are not whole groups of {group_size}"
+    if used < (least := 2 * signatures.constant("oneshot.diagnostics.turning", "PARTS") * group_size):
+        yield f"diagnostics.rollouts: {used} are fewer than {least}, which notebook 04_turning takes"
     for size in plan.section("failure", model, task)["sizes"]:
         if size % group_size or size >= plan.batch_rollouts(model, task):
             yield f"failure.sizes: {size} are not whole groups of {group_size} from a part of the batch"
