@@ -19,6 +19,7 @@ from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
 
 IN_ONE_PROCESS = True
+TAKEN_UP = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     steps = settings.phases * settings.passes * (settings.prompts_per_phase // settings.groups_per_step)
     masters = lab.masters(settings.learning_rate, falls_over=steps if settings.decay else None)
     correction = get_correction(settings.correction, settings.knob)
-    for phase in lab.track(range(1, settings.phases + 1)):
+    for phase in lab.track(range(lab.taken + 1, settings.phases + 1)):
         with lab.ledger.clock():
             problems = next_problems(lab.train, phase, settings.prompts_per_phase)
             rollouts = lab.draw(problems, phase, differentiated=False, group_size=settings.group_size)

@@ -72,6 +72,12 @@ class Lab:
     track: Callable[[Iterable], Iterable] = field(default=iter)
     """Wraps a method's steps with a progress bar."""
     team: Team | None = field(default=None, init=False)
+    taken: int = 0
+    """Steps that a job which was killed has taken already: a method that can be taken up begins after them."""
+    left: Vector | None = None
+    """The masters' state that it has left."""
+    in_use: MasterWeights | ShardedWeights | None = field(default=None, init=False)
+    """The masters that the method works with."""
 
     @property
     def policy(self) -> Policy:
@@ -80,15 +86,22 @@ class Lab:
     def masters(
         self, learning_rate: float, optimizer: str = "adamw", falls_over: int | None = None
     ) -> MasterWeights | ShardedWeights:
-        """Master weights of the policy as it is, with a fresh optimiser, in place of any that there were."""
+        """Master weights of the policy as it is, with a fresh optimiser, in place of any that there were.
+
+        In an arm that is taken up, those that were left.
+        """
         if self.team:
             self.team.close()
-        if self.policy.processes == 1:
-            make = partial(OPTIMIZERS[optimizer], learning_rate=learning_rate)
-            return MasterWeights(self.policy.model, make, falls_over)
-        how = {"optimizer": optimizer, "learning_rate": learning_rate, "falls_over": falls_over}
-        self.team = Team(self.policy, **how)
-        return ShardedWeights(self.policy, self.team)
+        if self.policy.processes > 1:
+            how = {"optimizer": optimizer, "learning_rate": learning_rate, "falls_over": falls_over}
+            self.team = Team(self.policy, **how)
+            self.in_use = ShardedWeights(self.policy, self.team)
+            return self.in_use
+        make = partial(OPTIMIZERS[optimizer], learning_rate=learning_rate)
+        self.in_use = MasterWeights(self.policy.model, make, falls_over)
+        if self.left:
+            self.in_use.resume(self.left)
+        return self.in_use
 
     def restore(self) -> None:
         """Restore the policy to θ0."""

@@ -20,6 +20,8 @@ from oneshot.gradients.weights import weigh
 from oneshot.sampling import summarise_rollouts
 from oneshot.steps.master_weights import MasterWeights
 
+TAKEN_UP = True
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -45,7 +47,7 @@ def run(lab: Lab, settings: Settings) -> Iterator[Step]:
     last = num_steps(settings, lab.sampling.group_size, lab.budget if settings.to_budget else 0)
     masters = lab.masters(settings.learning_rate, settings.optimizer, last if settings.decay else None)
     reported = {settings.steps, last}
-    for step in lab.track(range(1, last + 1)):
+    for step in lab.track(range(lab.taken + 1, last + 1)):
         record = climb_on_fresh(lab, masters, step, settings.prompts_per_step, settings.objective)
         yield Step(step, record, measured=step in {*settings.checkpoints, *reported}, chosen=step in reported)
 

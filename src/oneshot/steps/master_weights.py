@@ -60,6 +60,29 @@ class MasterWeights:
         """Where the masters are."""
         return {name: master.detach().clone() for name, master in self.masters.items()}
 
+    def state(self) -> Vector:
+        """All that the next step depends on: masters, the optimiser's moments, and how many steps were taken."""
+        found = {f"master/{name}": master.detach() for name, master in self.masters.items()}
+        for name, moments in zip(self.masters, self.optimizer.state_dict()["state"].values(), strict=False):
+            found |= {f"{moment}/{name}": torch.as_tensor(value) for moment, value in moments.items()}
+        return found | {"taken": torch.tensor(self.schedule.last_epoch)}
+
+    def resume(self, state: Vector) -> None:
+        """Go on from the `state` of masters like these, of the same optimiser: the next step is theirs, bit for bit."""
+        places = {name: place for place, name in enumerate(self.masters)}
+        moments: dict[int, Vector] = {}
+        for key, value in state.items():
+            moment, _, name = key.partition("/")
+            if moment not in ("master", "taken"):
+                moments.setdefault(places[name], {})[moment] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        taken = self.schedule.last_epoch = int(state["taken"])
+        for group, rate, share in zip(
+            self.optimizer.param_groups, self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = rate * share(taken)
+        self.put({name: state[f"master/{name}"] for name in self.masters})
+
     @torch.no_grad()
     def put(self, values: Vector) -> None:
         """Put masters and weights there; the optimiser's moments stay as they are."""

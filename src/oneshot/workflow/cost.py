@@ -89,19 +89,23 @@ class Lengths:
 def ways(plan: Plan, model: str, task: str) -> Iterator[Way]:
     """The three ways, as the config counts them; the search ends where the headline arm's does."""
     group, batch = plan.batch_group_size(model, task), plan.batch_rollouts(model, task)
-    samples = plan.section("evaluation", model, task)["samples"]
+    made, asked = (plan.section(name, model, task) for name in ("batch", "evaluation"))
     validation = plan.config["splits"][task]["validation"]["problems"]
-    searched = tuple(_race(plan.section("line_search", model, task), validation, samples))
-    made = plan.section("batch", model, task)
-    yield Way(HEADLINE, 1, batch, 1, batch, searched, kept=made["blocks"] + made["shards"] + 1)
+    searched = tuple(_race(plan.section("line_search", model, task), validation, asked["samples"]))
+    yield Way(HEADLINE, 1, batch, 1, batch, searched, kept=_gradients(made) + 1)
     paths = {arm: len(plan.arm(model, task, arm).get("path", ())) / 2 for arm in ("one_batch", "grpo")}
     reuse = plan.arm(model, task, "one_batch")["settings"]
     steps, a_step = reuse["passes"] * (batch // group // reuse["groups_per_step"]), reuse["groups_per_step"] * group
-    yield Way("one_batch", 1, batch, steps, a_step, (validation * samples,) * 4, paths["one_batch"])
+    yield Way("one_batch", 1, batch, steps, a_step, (validation * asked["samples"],) * 4, paths["one_batch"])
     grpo = plan.arm(model, task, "grpo")["settings"]
     a_step = grpo["prompts_per_step"] * plan.section("sampling", model, task)["group_size"]
     steps = max(grpo["steps"], math.ceil(plan.run_cost(model, task) / a_step))
     yield Way("grpo", steps, a_step, steps, a_step, (), paths["grpo"])
+
+
+def _gradients(batch: dict) -> int:
+    """Vectors in a batch's files: blocks, or two totals and squares, and the reward's gradient."""
+    return 6 * batch["shards"] if batch["sketch_size"] else batch["blocks"] + batch["shards"]
 
 
 def _race(search: dict, validation: int, samples: int) -> Iterator[int]:

@@ -8,6 +8,12 @@ from oneshot.files import intact, read_json, resolve, seal_of, sha256, write_jso
 from oneshot.workflow.digests import package_digest
 
 
+def origin_of(files: Iterable[str], *values) -> str:
+    """A digest of all that a job starts from: the bytes of its files, its parameters, and the code that computes."""
+    told = [package_digest(), *(sha256(resolve(file)) for file in files), values]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 class Kept:
     """Remember what a function returned: `Kept(output, files, *values).of(function)`.
 
@@ -18,8 +24,7 @@ class Kept:
     def __init__(self, output: str, files: Iterable[str], *values):
         output = resolve(output)
         self.path = output.with_name(f"{output.stem}_so_far.json")
-        told = [package_digest(), *(sha256(resolve(file)) for file in files), values]
-        self.origin = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        self.origin = origin_of(files, *values)
         found = read_json(intact(self.path)) if self.path.exists() else {}
         self.known: dict[str, dict] = found["known"] if found.get("origin") == self.origin else {}
 
