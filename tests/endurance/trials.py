@@ -40,9 +40,10 @@ def overwritten(content, rng):
 DAMAGES = (truncated, flipped, emptied, overwritten)
 
 
-def start(folder, *targets):
-    """Snakemake on the tiny experiment, in a session of its own, printing to a new `log`."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *targets, "--configfile", "config/tiny.yaml"]
+def start(folder, *targets, experiment="tiny"):
+    """Snakemake on an experiment, in a session of its own, printing to a new `log`."""
+    config = f"config/{experiment}.yaml"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *targets, "--configfile", config]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -96,11 +97,11 @@ def wait_for(condition, seconds):
     return True
 
 
-def tables(folder):
+def tables(folder, experiment="tiny"):
     """Path -> bytes of all tables whose content does not depend on the clock."""
     timed = {"timings", "frontier", "cheapest", "provenance"}
     found = {}
-    for path in sorted(folder.glob("results/tiny/**/*.csv")):
+    for path in sorted(folder.glob(f"results/{experiment}/**/*.csv")):
         if path.stem not in timed and path.parent.name != "timings":
             found[str(path.relative_to(folder))] = path.read_bytes()
     return found

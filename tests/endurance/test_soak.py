@@ -1,0 +1,58 @@
+"""An experiment run again and again in one checkout: nothing is left behind or piles up, every table is the same."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import copy_project
+from trials import ALL, alive, descendants, start, tables, times, wait_for
+
+pytestmark = pytest.mark.slow
+EXPERIMENT = "laptop" if ALL else "tiny"
+TARGET = "figures" if ALL else "results/tiny/main/arithmetic/policy1/run0/arms/one_shot/points.csv"
+MADE = ["results/laptop", "figures/laptop"] if ALL else ["results/tiny/main/arithmetic/policy1/run0"]
+"""Deleted before every run, so that it makes them anew."""
+LAST_WORDS, EVERY = 60, 0.5
+"""Seconds: in which processes have to be gone when a run has ended, and from one look at them to the next."""
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def watched(run):
+    """(ids of all processes that a run has started, how many files Snakemake had open at each look), at its end."""
+    seen, open_files = set(), []
+    while not wait_for(lambda: run.poll() is not None, EVERY):
+        seen |= set(descendants(run.pid))
+        try:
+            open_files.append(len(list(Path(f"/proc/{run.pid}/fd").iterdir())))
+        except FileNotFoundError:
+            continue
+    return seen, open_files
+
+
+@pytest.fixture
+def checkout(request, tmp_path):
+    return copy_project(tmp_path / "project") if ALL else request.getfixturevalue("finished")
+
+
+def test_run_after_run(checkout, tmp_path, monkeypatch):
+    temporary, before = tmp_path / "t", set()
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    shared = set(SHARED_MEMORY.glob("*"))
+    for number in range(times(2, 3)):
+        for made in MADE:
+            shutil.rmtree(checkout / made, ignore_errors=True)
+        run = start(checkout, TARGET, experiment=EXPERIMENT)
+        seen, open_files = watched(run)
+        assert run.returncode == 0, (checkout / "log").read_text()[-2000:]
+        assert seen
+        assert wait_for(lambda seen=seen: not alive(seen), LAST_WORDS), "processes are left behind"
+        half = len(open_files) // 2
+        assert max(open_files[half:]) <= max(open_files[:half]) + 2, "Snakemake's open files pile up"
+        assert not list(temporary.iterdir())
+        assert not list(checkout.glob("results/**/*.partial*"))
+        assert not [path for path in (checkout / ".snakemake/locks").glob("*") if path.is_file()]
+        assert not (ALL and set(SHARED_MEMORY.glob("*")) - shared)
+        made = tables(checkout, EXPERIMENT)
+        assert not number or made == before
+        before = made
