@@ -1,6 +1,7 @@
 """An experiment run again and again in one checkout: nothing is left behind or piles up, every table is the same."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def checkout(request, tmp_path):
     return copy_project(tmp_path / "project") if ALL else request.getfixturevalue("finished")
 
 
-def test_run_after_run(checkout, tmp_path, monkeypatch):
+def test_run_after_run(checkout, tmp_path, monkeypatch, capsys):
     temporary, before = tmp_path / "t", set()
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
@@ -42,6 +43,7 @@ def test_run_after_run(checkout, tmp_path, monkeypatch):
     for number in range(times(2, 3)):
         for made in MADE:
             shutil.rmtree(checkout / made, ignore_errors=True)
+        begun = time.monotonic()
         run = start(checkout, TARGET, experiment=EXPERIMENT)
         seen, open_files = watched(run)
         assert run.returncode == 0, (checkout / "log").read_text()[-2000:]
@@ -56,3 +58,6 @@ def test_run_after_run(checkout, tmp_path, monkeypatch):
         made = tables(checkout, EXPERIMENT)
         assert not number or made == before
         before = made
+        minutes = (time.monotonic() - begun) / 60
+        with capsys.disabled():
+            print(f"\nrun {number + 1}: {minutes:.1f} min, {len(seen)} processes, {len(made)} tables")
