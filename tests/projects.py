@@ -26,13 +26,13 @@ def copy_project(folder):
     return folder
 
 
-def snakemake(folder, *arguments, prefix=()):
+def snakemake(folder, *arguments, prefix=(), cores=2):
     """Run Snakemake of this environment in a copy of the project: (exit code, everything it printed).
 
     `prefix`: the command that starts it.
     """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [*prefix, sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    command = [*prefix, sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path})
     return done.returncode, done.stdout + done.stderr
 

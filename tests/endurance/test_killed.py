@@ -31,7 +31,8 @@ def strike(victim, run, rng):
     return victim if chosen and kill(chosen[rng.integers(len(chosen))]) else ""
 
 
-def test_a_killed_run_is_taken_up_and_ends_the_same(pristine, tmp_path):
+def test_a_killed_run_is_taken_up_and_ends_the_same(pristine, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONESHOT_KEEP_EVERY_S", "0")  # arms are killed half way, too
     folder, rng, struck = tiny_project(tmp_path / "project"), seeded(0), []
     for trial in range(times(4, 20)):
         victim = VICTIMS[trial % len(VICTIMS)]
