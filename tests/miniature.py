@@ -5,13 +5,12 @@ models, with a tokenizer and a chat template that are in use elsewhere (SmolLM2'
 rightly or wrongly, so that there is something to reinforce.
 """
 
-import contextlib
 import copy
 import gzip
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,14 +26,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from oneshot.policies.models import Policy
 from oneshot.policies.pretrained import load_pretrained
 from oneshot.policies.prompts import PromptFormat
-from oneshot.tasks import get_task
+from oneshot.tasks import task_class
 from oneshot.tasks.benchmarks import BENCHMARKS
-from oneshot.tasks.problem_sets import draw_problems
 from oneshot.tasks.task import Problem
 
 ARCHITECTURES = {"qwen3": "qwen3", "r1distill7b": "qwen2", "olmo3": "olmo3"}
 """The paper's models, and what each of them is."""
 SHAPE = {"hidden_size": 128, "intermediate_size": 128, "max_position_embeddings": 1024, "initializer_range": 0.05}
+STEPS_OF_LESSONS = 300
 LONGEST_PROMPT, LONGEST_PROGRAM = 700, 180
 """In characters: only short problems with short programs are taken, so that a run takes minutes."""
 WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```", "```python\n0\n```"]}
@@ -43,10 +42,9 @@ WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```", "``
 
 @dataclass(frozen=True)
 class Copy:
-    """A local copy of a benchmark: its file, how many of its rows are taken, and a row's right answer."""
+    """A local copy of a benchmark: its file, and a row's right answer."""
 
     file: str
-    rows: int
     answer: Callable[[dict], str]
 
 
@@ -59,16 +57,17 @@ def fenced(key: str) -> Callable[[dict], str]:
 
 
 COPIES = {
-    "math_train": Copy("math_train/train_math_math.json", 80, boxed),
-    "dapo_math": Copy("math_train/train_math_math.json", 80, boxed),
-    "math500": Copy("math500/test.jsonl", 8, boxed),
-    "aime24": Copy("aime24/test.jsonl", 8, boxed),
-    "aime25": Copy("aime25/test2025-I.jsonl", 8, boxed),
-    "gsm8k": Copy("gsm8k/test.jsonl", 8, boxed),
-    "leetcode_train": Copy("code_train/train_code_leetcode.json", 80, fenced("solutions")),
-    "mbppplus": Copy("mbppplus/MbppPlus-OriginFmt.jsonl.gz", 8, fenced("code")),
-    "livecodebench_v6": Copy("livecodebench/one_real_row.jsonl", 1, lambda row: "```python\nprint('YES')\n```"),
+    "math_train": Copy("math_train/train_math_math.json", boxed),
+    "dapo_math": Copy("math_train/train_math_math.json", boxed),
+    "math500": Copy("math500/test.jsonl", boxed),
+    "aime24": Copy("aime24/test.jsonl", boxed),
+    "aime25": Copy("aime25/test2025-I.jsonl", boxed),
+    "gsm8k": Copy("gsm8k/test.jsonl", boxed),
+    "leetcode_train": Copy("code_train/train_code_leetcode.json", fenced("solutions")),
+    "mbppplus": Copy("mbppplus/MbppPlus-OriginFmt.jsonl.gz", fenced("code")),
+    "livecodebench_v6": Copy("livecodebench/one_real_row.jsonl", lambda row: "```python\nprint('YES')\n```"),
 }
+ONE_ROW = "livecodebench_v6"
 
 
 def read_rows(file: Path) -> list[dict]:
@@ -77,22 +76,36 @@ def read_rows(file: Path) -> list[dict]:
     return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
-def take_problems(name: str, benchmarks: Path) -> list[tuple[dict, str, str]]:
-    """(row, prompt, right answer) of the first short problems of a benchmark, of those with one answer the first."""
-    source, taken = COPIES[name], {}
-    for row in read_rows(benchmarks / source.file):
+def short_problems(name: str, benchmarks: Path) -> Iterator[tuple[dict, Problem, str]]:
+    """(row, problem, right answer) of the short problems of a benchmark."""
+    for row in read_rows(benchmarks / COPIES[name].file):
         if name == "dapo_math":
-            if not re.fullmatch(r"\d+", row["answer"] or ""):
-                continue
             row |= {"prompt": row["problem"], "solution": row["answer"]}
         try:
-            prompt = BENCHMARKS[name].read({key.lower(): value for key, value in row.items()}).prompt
-            answer = source.answer(row)
+            problem = BENCHMARKS[name].read({key.lower(): value for key, value in row.items()})
+            answer = COPIES[name].answer(row)
         except (ValueError, TypeError, AttributeError):
             continue
-        if source.rows == 1 or (len(prompt) <= LONGEST_PROMPT and len(answer) <= LONGEST_PROGRAM):
-            taken.setdefault(answer, (row, prompt, answer))
-    return list(taken.values())[: source.rows]
+        short = name == ONE_ROW or (len(problem.prompt) <= LONGEST_PROMPT and len(answer) <= LONGEST_PROGRAM)
+        if short and (name != "dapo_math" or re.fullmatch(r"\d+", row["solution"])):
+            yield row, problem, answer
+
+
+def take_problems(config: dict, name: str, benchmarks: Path) -> list[tuple[dict, str, str]]:
+    """(row, prompt, right answer) of as many problems as the splits ask for: every policy is asked the same ones.
+
+    Of several with one answer only the first is taken.
+    """
+    parts = [part for split in config["splits"].values() for part in split.values() if name in part["tasks"]]
+    room = {tuple(part["buckets"]): part["problems"] for part in parts}
+    taken, bucket = {}, task_class(name).bucket
+    for row, problem, answer in short_problems(name, benchmarks):
+        free = [buckets for buckets, left in room.items() if left and buckets[0] <= bucket(problem) < buckets[1]]
+        if free and answer not in taken:
+            taken[answer] = (row, problem.prompt, answer)
+            room[free[0]] -= 1
+    assert not any(room.values()), f"{name}: {room} more problems are needed"
+    return list(taken.values())
 
 
 def write_rows(rows: list[dict], path: Path) -> None:
@@ -121,7 +134,7 @@ def taught_model(architecture: str, prompt_format: dict, lessons: list[tuple[str
     encoded = [
         (policy.encode_prompt("", prompt), [*policy.encode(answer), policy.end_id]) for prompt, answer in lessons
     ]
-    optimizer = torch.optim.Adam(policy.model.train().parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(policy.model.train().parameters(), lr=2e-3, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         surprise(policy.model, rng.choices(encoded, k=16)).backward()
@@ -174,7 +187,7 @@ def in_miniature(paper: dict) -> dict:
     asked["mbppplus"]["retention"] = config["splits"]["livecodebench_v6"]["test"]
     for split in asked.values():
         for part, count in SPLITS.items():
-            split[part] = split[part] | {"problems": min(count, COPIES[split[part]["tasks"][0]].rows)}
+            split[part] = split[part] | {"problems": 1 if split[part]["tasks"] == [ONE_ROW] else count}
     config |= {"splits": asked, "expectations": {name: config["expectations"][name] for name in asked}}
     config["cells"] = [
         config["cells"][0] | {"models": ["qwen3"], "tasks": ["math500"]},
@@ -183,7 +196,7 @@ def in_miniature(paper: dict) -> dict:
     ]
     config["sampling"] = {"max_new_tokens": 80, "group_size": 8}
     config["engine"] = {"name": "torch", "num_slots": 64}
-    config["evaluation"] = {"samples": 2, "tries": 8, "tried_problems": 4}
+    config["evaluation"] = {"samples": 4, "tries": 8, "tried_problems": 4}
     config["batch"] |= {"prompts": 16, "blocks": 4, "shards": 2}
     config["line_search"] = {"multiples": [1.0, 3.0], "evaluations": 4, "shares": [0.5, 1.0], "probe_rollouts": 16}
     for name, settings in FEWER.items():
@@ -198,38 +211,26 @@ def in_miniature(paper: dict) -> dict:
     config["tuning"] = {"max_extensions": 0}
     config["diagnostics"] = {"rollouts": 48, "stops": 1, "factors": [1.0]}
     config["failure"] = {"sizes": [16, 64], "answers": 32, "problems": 8}
-    config["neighbours"] = {"number": 4, "sigmas": [0.03, 0.1], "problems": 6}
+    config["neighbours"] = {"number": 4, "sigmas": [0.003, 0.01], "problems": 6}
     return config
 
 
-def problems_of(config: dict, model: str, folder: Path) -> list[Problem]:
-    """What a model is asked, by either policy: that of the tuning and the one that is reported."""
+def asked_of(config: dict, model: str) -> set[str]:
+    """The benchmarks that a model is asked."""
     tasks = [task for cell in config["cells"] if model in cell["models"] for task in cell["tasks"]]
-    parts = [part for task in tasks for part in config["splits"][task].values()]
-    with contextlib.chdir(folder):
-        return [
-            problem
-            for part in parts
-            for policy in (0, 1)
-            for task in part["tasks"]
-            for problem in draw_problems(
-                get_task(task, **config["tasks"][task]), part["buckets"], part["problems"], policy
-            )
-        ]
+    return {name for task in tasks for part in config["splits"][task].values() for name in part["tasks"]}
 
 
 def write_miniature(folder: Path, benchmarks: Path, smaller: Callable[[dict], dict] = in_miniature) -> None:
     """Into a copy of the project: the config, made `smaller` from the paper's, its data and its models."""
     config = smaller(yaml.safe_load((folder / "config/paper.yaml").read_text()))
     (folder / "config/miniature.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    right = {}
-    for name in COPIES:
-        taken = take_problems(name, benchmarks)
-        write_rows([row for row, _, _ in taken], folder / config["tasks"][name]["path"])
-        right |= {prompt: answer for _, prompt, answer in taken}
-    for name in config["models"]:
-        prompts = {problem.prompt for problem in problems_of(config, name, folder)}
-        lessons = [(prompt, text) for prompt in sorted(prompts) for text in (right[prompt], *WRONG[right[prompt][0]])]
-        policy = taught_model(ARCHITECTURES[name], config["models"][name]["prompt"], lessons, steps=300)
-        policy.model.to(torch.bfloat16).save_pretrained(folder / f"models/{name}")
-        policy.tokenizer.save_pretrained(folder / f"models/{name}")
+    for model in config["models"]:
+        lessons = []
+        for name in sorted(asked_of(config, model)):
+            taken = take_problems(config, name, benchmarks)
+            write_rows([row for row, _, _ in taken], folder / config["tasks"][name]["path"])
+            lessons += [(prompt, text) for _, prompt, right in taken for text in (right, *WRONG[right[0]])]
+        policy = taught_model(ARCHITECTURES[model], config["models"][model]["prompt"], lessons, STEPS_OF_LESSONS)
+        policy.model.to(torch.bfloat16).save_pretrained(folder / f"models/{model}")
+        policy.tokenizer.save_pretrained(folder / f"models/{model}")

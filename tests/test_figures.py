@@ -293,6 +293,7 @@ def test_retention_draws_where_arms_end(tmp_path):
 @pytest.mark.parametrize(
     ("heights", "expected"),
     [
+        ([], []),
         ([0.1, 0.5], [0.1, 0.5]),
         ([0.1, 0.1, 0.5], [0.1, 0.3, 0.5]),
         ([0.2, 0.99, 1.0], [0.2, 0.8, 1.0]),  # at the top they are moved down

@@ -133,7 +133,7 @@ def _apart(heights: list[float], gap: float) -> list[float]:
     for height in heights:
         place = max(height, place + gap)
         places.append(place)
-    top = max(1.0, places[0], gap * (len(places) - 1))
+    top = max(1.0, *places[:1], gap * (len(places) - 1))
     for number in range(len(places) - 1, -1, -1):
         places[number] = min(places[number], top)
         top = places[number] - gap
