@@ -36,8 +36,8 @@ SHAPE = {"hidden_size": 128, "intermediate_size": 128, "max_position_embeddings"
 STEPS_OF_LESSONS = 300
 LONGEST_PROMPT, LONGEST_PROGRAM = 700, 180
 """In characters: only short problems with short programs are taken, so that a run takes minutes."""
-WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```", "```python\n0\n```"]}
-"""Wrong answers, by how a right one begins. A policy gives each of the three about as often."""
+WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```"]}
+"""Wrong answers, by how a right one begins; each answer is taught as often. Programs come out wrong by themselves, too."""
 
 
 @dataclass(frozen=True)
