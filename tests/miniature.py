@@ -37,7 +37,7 @@ STEPS_OF_LESSONS = 300
 LONGEST_PROMPT, LONGEST_PROGRAM = 700, 180
 """In characters: only short problems with short programs are taken, so that a run takes minutes."""
 WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```"]}
-"""Wrong answers, by how a right one begins; each answer is taught as often. Programs come out wrong by themselves, too."""
+"""Wrong answers, by how a right one begins; each is taught as often. Programs come out wrong by themselves, too."""
 
 
 @dataclass(frozen=True)
