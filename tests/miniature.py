@@ -211,7 +211,7 @@ def in_miniature(paper: dict) -> dict:
     config["tuning"] = {"max_extensions": 0}
     config["diagnostics"] = {"rollouts": 48, "stops": 1, "factors": [1.0]}
     config["failure"] = {"sizes": [16, 64], "answers": 32, "problems": 8}
-    config["neighbours"] = {"number": 4, "sigmas": [0.003, 0.01], "problems": 6}
+    config["neighbours"] = {"number": 6, "sigmas": [0.01, 0.03], "problems": 8}
     return config
 
 
