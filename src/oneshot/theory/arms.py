@@ -31,6 +31,8 @@ from oneshot.theory.trees import Tree
 
 TOLERANCE = 1e-3
 """Accuracies closer than this are not told apart: the shortest step among the best is kept."""
+ROUNDING = 1e-9
+"""Accuracies closer than this are equal: which of them is larger depends on the processor."""
 MULTIPLES = np.geomspace(0.01, 1e6, 161)
 """Step sizes tried, in multiples of α_base."""
 TARGET_KL = 0.2
@@ -57,10 +59,11 @@ def one_step(tree: Tree, weights_Y: np.ndarray) -> Reached:
 
 
 def reuse(tree: Tree, weights_Y: np.ndarray, truncation: float) -> Reached:
-    """The best point on the path that climbs the batch's surrogate; truncation 0: no ratios."""
+    """The first of the best points on the path that climbs the batch's surrogate; truncation 0: no ratios."""
     path = climb(tree, surrogate(tree, weights_Y, truncation))
-    longest = int(np.argmax([tree.accuracy(theta_D) for theta_D in path]))
-    return _reached(tree, path[longest], 1, longest)
+    accuracies = np.array([tree.accuracy(theta_D) for theta_D in path])
+    first = int(np.argmax(accuracies > accuracies.max() - ROUNDING))
+    return _reached(tree, path[first], 1, first)
 
 
 def phases(tree: Tree, num_phases: int, draw: Callable[[Tree, np.ndarray], np.ndarray] = endless) -> Reached:
