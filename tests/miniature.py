@@ -37,7 +37,9 @@ STEPS_OF_LESSONS = 300
 LONGEST_PROMPT, LONGEST_PROGRAM = 700, 180
 """In characters: only short problems with short programs are taken, so that a run takes minutes."""
 WRONG = {"\\": ["\\boxed{-7}", "\\boxed{-8}"], "`": ["```python\npass\n```"]}
-"""Wrong answers, by how a right one begins; each is taught as often. Programs come out wrong by themselves, too."""
+"""Wrong answers, by how a right one begins; each is taught as often."""
+TIMES_RIGHT = {"\\": 1, "`": 2}
+"""How often the right one is, for every wrong one: a program is long, and comes out wrong by itself, too."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ FEWER = {
     "phases_4": {"learning_rate": 1.0e-3, "prompts_per_phase": 4, "groups_per_step": 4},
     "gspo": {**STEPS, "steps": 4},
     "reinforce_pp": {**STEPS, "steps": 4},
-    "rl_extra": {**STEPS, "steps": 2, "jump": 2, "cycles": 2},
+    "rl_extra": {**STEPS, "learning_rate": 3.0e-4, "steps": 2, "jump": 2, "cycles": 2},
     "randopt": {"perturbations": 8, "problems": 4, "kept": 4},
     "grpo": {**STEPS, "steps": 4, "checkpoints": [1]},
     "cooled": {"temperatures": [0.5]},
@@ -206,7 +208,7 @@ def in_miniature(paper: dict) -> dict:
             arm["tune"] = {"learning_rate": [1.0e-3, 3.0e-3]}
     config["arms"]["grpo"]["tune"]["prompts_per_step"] = [2, 4]
     config["arms"]["randopt"]["tune"] = {"sigma": [3.0e-3, 1.0e-2]}
-    config["arms"]["rl_extra"]["tune"]["jump"] = [1, 2]
+    config["arms"]["rl_extra"]["tune"] = {"learning_rate": [3.0e-4, 1.0e-3], "jump": [1, 2]}
     config["arms"]["one_batch"]["path"], config["arms"]["grpo"]["path"] = [2, 8], [1, 4]
     config["tuning"] = {"max_extensions": 0}
     config["diagnostics"] = {"rollouts": 48, "stops": 1, "factors": [1.0]}
@@ -230,7 +232,9 @@ def write_miniature(folder: Path, benchmarks: Path, smaller: Callable[[dict], di
         for name in sorted(asked_of(config, model)):
             taken = take_problems(config, name, benchmarks)
             write_rows([row for row, _, _ in taken], folder / config["tasks"][name]["path"])
-            lessons += [(prompt, text) for _, prompt, right in taken for text in (right, *WRONG[right[0]])]
+            for _, prompt, right in taken:
+                answers = TIMES_RIGHT[right[0]] * [right] + WRONG[right[0]]
+                lessons += [(prompt, answer) for answer in answers]
         policy = taught_model(ARCHITECTURES[model], config["models"][model]["prompt"], lessons, STEPS_OF_LESSONS)
         policy.model.to(torch.bfloat16).save_pretrained(folder / f"models/{model}")
         policy.tokenizer.save_pretrained(folder / f"models/{model}")
