@@ -58,7 +58,7 @@ def test_every_figure_and_every_table_of_an_arm_is_there(finished):
     for job in Plan(miniature).jobs:
         found = points(finished, job.model, job.task, job.arm)
         assert found.accuracy.between(0, 1).all()
-        assert {"validation", "test", "retention"} == set(found.split)
+        assert {"validation", "test"} == set(found.split)
 
 
 @pytest.mark.parametrize(("model", "task"), SETTINGS)

@@ -40,7 +40,7 @@ def finished(tmp_path_factory, benchmarks):
 @pytest.mark.parametrize("arm", ARMS)
 def test_arms_are_measured(finished, arm):
     points = pd.read_csv(finished / RUN / f"arms/{arm}/points.csv").query("asked == 'all'")
-    assert {"validation", "test", "retention"} == set(points.split)
+    assert {"validation", "test"} == set(points.split)
     assert points.query("split == 'test' and point == 0").accuracy.between(0.1, 0.9).all()
 
 
