@@ -8,7 +8,7 @@ import yaml
 from miniature import write_miniature
 from projects import WITH_SMOLLM2, copy_project, snakemake
 
-from oneshot.workflow import catalogue, experiment
+from oneshot.workflow import experiment
 from oneshot.workflow.plan import Plan
 
 pytestmark = [pytest.mark.slow, WITH_SMOLLM2]
@@ -32,7 +32,7 @@ def points(folder, model, task, arm):
     return pd.read_csv(folder / f"results/miniature/{model}/{task}/policy1/run0/arms/{arm}/points.csv")
 
 
-def asked(config, parts=catalogue.SPLITS):
+def asked(config, parts):
     """The benchmarks that an experiment asks in these parts of its splits."""
     splits = config["splits"].values()
     return {task for split in splits for part in parts for task in split[part]["tasks"]}

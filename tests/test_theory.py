@@ -160,6 +160,17 @@ def test_against_the_gradient_nothing_is_gained(tree):
     assert arms.one_step(tree, weights).accuracy <= tree.accuracy(tree.base) + 1e-9
 
 
+@pytest.mark.parametrize("truncation", [0, 2])
+def test_reuse_ends_at_the_first_of_the_best_points(tree, truncation):
+    """Later ones on the path may be as accurate, to rounding; earlier ones are not."""
+    weights = batches.endless(tree, tree.base)
+    path = arms.climb(tree, arms.surrogate(tree, weights, truncation))
+    accuracies = [tree.accuracy(theta_D) for theta_D in path]
+    reached = arms.reuse(tree, weights, truncation)
+    assert reached.accuracy == pytest.approx(max(accuracies), abs=arms.ROUNDING)
+    assert max(accuracies[: reached.gradient_steps], default=0) <= max(accuracies) - arms.ROUNDING
+
+
 @pytest.mark.parametrize("truncation", [0, 0.5, 2, np.inf])
 def test_the_surrogate_and_its_gradient(tree, theta, truncation):
     objective = arms.surrogate(tree, batches.drawn(tree, tree.base, 20, 5, np.random.default_rng(0)), truncation)
