@@ -1,5 +1,6 @@
 """The tables of the paper's appendix: base policies, expectations, tuning, and what was recorded when."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from oneshot.workflow.plan import Plan
 
 MEASURED = ("sampled", "greedy", "best_low_temperature", "pass_at_64", "retention")
 """Quantities of acceptance that the paper shows."""
+ROUNDED = 1e-3
+"""Settings closer than this are the same: configs write a third of 1e-4 with as many digits as a reader wants."""
 
 
 def policies(tables: Tables) -> pd.DataFrame:
@@ -49,7 +52,8 @@ def tuning(tables: Tables, root: Path) -> pd.DataFrame:
     for (name, model, task, arm), of_arm in tried.groupby([*SETTING, "arm"], sort=False):
         won = of_arm[of_arm.chosen].drop_duplicates("setting", keep="last").set_index("setting").value
         used = Plan(experiment.load(name, root / "config")).arm(model, task, arm)["settings"]
-        other = {key: used[key] for key in won.index if key in used and used[key] != won[key]}
+        configured = {key: used[key] for key in won.index if key in used}
+        other = {key: value for key, value in configured.items() if not math.isclose(value, won[key], rel_tol=ROUNDED)}
         head = {"experiment": name, "model": model, "task": task, "arm": arm, "label": style.label(arm)}
         rows.append({**head, "tried": len(of_arm), "won": _told(won.to_dict()), "used": _told(other)})
     return pd.DataFrame(rows)
