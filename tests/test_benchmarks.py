@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from oneshot.sandbox import Limits, Sandbox
-from oneshot.tasks import livecodebench
+from oneshot.tasks import livecodebench, mbpp
 from oneshot.tasks.benchmarks import BadRow, load_benchmark, read_integer
 from oneshot.tasks.livecodebench import unpack_private_tests
 from oneshot.tasks.program_rows import fill_in
@@ -53,6 +53,10 @@ def test_real_files_load(benchmarks, name, file, count):
     problems = load_benchmark(name, path=benchmarks / file)
     assert len(problems) == len({problem.id for problem in problems}) == count
     assert {problem.task for problem in problems} == {name}
+
+
+def test_the_numbers_of_mbppplus_are_those_of_its_file(benchmarks):
+    assert {int(row["task_id"]) for row in rows_of(benchmarks / MBPPPLUS)} == mbpp.IN_MBPPPLUS
 
 
 def test_what_math_train_loses_is_counted(benchmarks):

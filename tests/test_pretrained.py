@@ -89,6 +89,14 @@ def test_prompts_as_chat_and_as_text():
     assert PromptFormat().render(tokenizer, "sum", "3+4=") == "3+4="
 
 
+def test_an_answer_that_is_begun_for_the_model():
+    tokenizer = build_tokenizer((), 99)
+    tokenizer.chat_template = TEMPLATE
+    for prompt_format in (PromptFormat(openings={"sum": " x"}), PromptFormat(chat=True, openings={"sum": " x"})):
+        begun, plain = (prompt_format.render(tokenizer, task, "3+4=") for task in ("sum", "product"))
+        assert begun == plain + " x"
+
+
 def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path):
     folder = saved(tmp_path, tiny_model("llama"), pad_token=None)
     policy = load_pretrained({"path": str(folder)})

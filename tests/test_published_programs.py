@@ -57,7 +57,7 @@ def task_of(tmp_path, name, *rows):
     ],
 )
 def test_a_program_is_judged_with_a_fence_and_without(tmp_path, completion, status):
-    task = task_of(tmp_path, "mbpp_train", MBPP)
+    task = task_of(tmp_path, "mbpp_rest", MBPP)
     (problem,) = draw_problems(task, (0, 100), 1, seed=0)
     assert problem.prompt.endswith("\nassert add(1, 2) == 3")
     assert task.verify(problem, completion).status is status
@@ -66,7 +66,7 @@ def test_a_program_is_judged_with_a_fence_and_without(tmp_path, completion, stat
 
 def test_the_test_in_the_prompt_earns_no_credit(tmp_path):
     """Of two hidden tests with different results, one passed is what a constant passes: nothing."""
-    task = task_of(tmp_path, "mbpp_train", {**MBPP, "test_list": [*MBPP["test_list"], "assert add(3, 4) == 7"]})
+    task = task_of(tmp_path, "mbpp_rest", {**MBPP, "test_list": [*MBPP["test_list"], "assert add(3, 4) == 7"]})
     (problem,) = task.problems
     shown, half = "def add(a, b): return 3", "def add(a, b): return a + b if a < 3 else 0"
     assert task.verify(problem, shown).partial == 0
@@ -107,13 +107,14 @@ def test_asserts_of_another_form_are_left_out():
 
 def test_a_problem_without_a_test_or_of_the_test_set_is_left_out_and_counted(tmp_path):
     untested, tested_on = {**MBPP, "text": "Nothing.", "test_list": ["assert add"]}, {**MBPP, "task_id": 809}
-    task = task_of(tmp_path, "mbpp_train", MBPP, untested, tested_on)
-    with pytest.warns(UserWarning, match=r"tasks\.mbpp_train: left out 2 problems that cannot be used"):
+    like_one = {**MBPP, "task_id": 841}
+    task = task_of(tmp_path, "mbpp_rest", MBPP, untested, tested_on, like_one)
+    with pytest.warns(UserWarning, match=r"tasks\.mbpp_rest: left out 3 problems that cannot be used"):
         assert task.draw(Random(0)).prompt.startswith("Write")
 
 
 def test_votes_are_not_split_by_comments_and_blanks(tmp_path):
-    task = task_of(tmp_path, "mbpp_train", MBPP)
+    task = task_of(tmp_path, "mbpp_rest", MBPP)
     told = {task.answer_in(text) for text in (ADD, f"```python\n# adds\n{ADD}\n```", "def add(a,b): return a+b")}
     assert len(told) == 1
     assert task.answer_in("no program") == ""

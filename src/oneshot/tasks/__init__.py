@@ -22,7 +22,7 @@ GYM_FAMILIES = (
     "spell_backward",
 )
 MATHEMATICS = ("aime24", "aime25", "dapo_math", "gsm8k", "math500", "math_train")
-PROGRAMS = ("leetcode_train", "livecodebench_release_v6", "livecodebench_v6", "mbpp_train", "mbppplus")
+PROGRAMS = ("leetcode_train", "livecodebench_release_v6", "livecodebench_v6", "mbpp_rest", "mbppplus")
 TASKS = {
     "addition": "oneshot.tasks.addition:Addition",
     "arithmetic": "oneshot.tasks.arithmetic:Arithmetic",

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from oneshot.tasks.program_rows import read_leetcode, read_livecodebench, read_mbpp, read_mbppplus
+from oneshot.tasks.mbpp import read_mbpp
+from oneshot.tasks.program_rows import read_leetcode, read_livecodebench, read_mbppplus
 from oneshot.tasks.task import Problem
 from oneshot.verifiers.boxed import final_answers
 
@@ -163,7 +164,7 @@ BENCHMARKS = {
     "math_train": Benchmark("EleutherAI/hendrycks_math", MATH_SUBJECTS, "train", read_math),
     "dapo_math": Benchmark("open-r1/DAPO-Math-17k-Processed", ("en",), "train", read_dapo),
     "gsm8k": Benchmark("openai/gsm8k", ("main",), "train", read_gsm8k),
-    "mbpp_train": Benchmark("google-research-datasets/mbpp", ("full",), "train", read_mbpp),
+    "mbpp_rest": Benchmark("google-research-datasets/mbpp", ("full",), "prompt+train+validation+test", read_mbpp),
     "leetcode_train": Benchmark("", (), "train", read_leetcode),
     "mbppplus": Benchmark("evalplus/mbppplus", ("default",), "test", read_mbppplus),
     "livecodebench_v6": Benchmark(LIVECODEBENCH, (), "test", read_livecodebench, ("test6.jsonl",)),

@@ -1,4 +1,4 @@
-"""Rows of published benchmarks of programs, MBPP, MBPP+, LeetCode and LiveCodeBench, as problems with their tests.
+"""Rows of published benchmarks of programs, MBPP+, LeetCode and LiveCodeBench, as problems with their tests.
 
 Tests come as scripts, as asserts or packed. Scripts are parsed, never run.
 """
@@ -44,21 +44,6 @@ def fill_in(tests: list[ProgramTest], reference: str, verifier: CodeVerifier) ->
     """
     expected = verifier.outputs(reference, tests)
     return [replace(tests[index], expected=value) for index, value in expected.items()]
-
-
-LAST_OF_MBPPPLUS = 809
-"""MBPP+ holds problems of MBPP with numbers up to this one: 108 of its 378 are in MBPP's own train split."""
-
-
-def read_mbpp(row: dict) -> Problem:
-    """MBPP: tests that are asserts, of which the first is shown, as MBPP+ shows it.
-
-    Raises ValueError for a problem that MBPP+ may hold, so that a policy is not trained on what it is tested on.
-    """
-    if int(row["task_id"]) <= LAST_OF_MBPPPLUS:
-        raise ValueError(f"task {row['task_id']} may be one of MBPP+, which has numbers up to {LAST_OF_MBPPPLUS}")
-    tests = asserted_tests("\n".join(row["test_list"]))
-    return Problem("", f"{row.get('text') or row['prompt']}\n{row['test_list'][0]}", pack_tests(tests))
 
 
 def read_leetcode(row: dict) -> Problem:
