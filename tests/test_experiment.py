@@ -115,6 +115,11 @@ IMPOSSIBLE = [
     ("cells.0.arms", ["one_shot", "gropo"], r"cells\[0\]\.arms: 'gropo' is not one of arms"),
     ("cells.0.arms", ["grpo", "grpo"], r"cells\[0\]\.arms: \['grpo', 'grpo'\] has non-unique elements"),
     ("models.main.heads", 3, r"models\.main\.hidden: 128 is not an even multiple of heads 3"),
+    (
+        "models.main",
+        {"source": {"path": "a"}, "prompt": {"openings": {"chess": "1."}}},
+        r"models\.main\.prompt\.openings: 'chess' is not one of tasks",
+    ),
     ("models.main.mixture", "none", r"models\.main\.mixture: 'none' is not one of mixtures"),
     ("mixtures.arithmetic.tasks.arithmetic.ways.careful", [0.05, 0.1], r"ways: the shares add up to 0\.65, not to 1"),
     ("mixtures.arithmetic.tasks.arithmetic.ways", {"hasty": [1, 1]}, r"arithmetic\.ways: unknown way 'hasty'"),

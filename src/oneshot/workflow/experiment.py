@@ -157,6 +157,9 @@ def _about_models(config: dict) -> Iterator[str]:
             yield f"mixtures.{name}.tasks: the shares add up to {total + 1:g}, not to 1"
     for name, model in config["models"].items():
         if "source" in model:
+            for key in ("examples", "openings"):
+                if unknown := sorted(set(model.get("prompt", {}).get(key, {})) - set(config["tasks"])):
+                    yield f"models.{name}.prompt.{key}: '{unknown[0]}' is not one of tasks"
             continue
         if model["mixture"] not in config.get("mixtures", {}):
             yield f"models.{name}.mixture: '{model['mixture']}' is not one of mixtures"
