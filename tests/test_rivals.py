@@ -84,7 +84,7 @@ def test_without_a_jump_a_cycle_is_grpo_bit_for_bit(lab, policy):
 def test_logits_go_beyond_in_lock_step(lab, policy, problems, factor):
     """At 0 the base answers, at 1 the policy, and beyond each log-prob is that of the extrapolated logits."""
     *_, last = beyond.run(lab, replace(BEYOND, factors=(factor,)))
-    exam, torch_engine = lab.validation, {"name": "torch", "num_slots": 7}
+    exam, torch_engine = lab.validation, {"name": "torch", "num_slots": 7, "products": "float32", "processes": 2}
     found = dict(together(last, exam, policy, lab.base, torch_engine))
     single = {0.0: lab.base, 1.0: policy}.get(factor)
     if single:

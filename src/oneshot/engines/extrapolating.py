@@ -26,7 +26,8 @@ class ExtrapolatingEngine(TorchEngine):
         self.origin, self.factor = origin, factor
 
     def decoder(self) -> "_LockStep":
-        return _LockStep(Decoder(self.policy.model), Decoder(self.origin.model), self.factor)
+        decoder, origin = (Decoder(policy.model, self.precision) for policy in (self.policy, self.origin))
+        return _LockStep(decoder, origin, self.factor)
 
 
 class _LockStep:

@@ -37,12 +37,16 @@ FIRST_SLOTS = 256
 
 
 class TorchEngine:
-    """Samples from `policy` with at most `num_slots` rollouts in flight, on `device` (None: where the policy is)."""
+    """Samples from `policy` with at most `num_slots` rollouts in flight, on `device` (None: where the policy is).
 
-    def __init__(self, policy: Policy, num_slots: int = 1024, device: str | None = None):
+    `products`: float32, or bfloat16 for the products inside the blocks, as in `Policy`.
+    """
+
+    def __init__(self, policy: Policy, num_slots: int = 1024, device: str | None = None, products: str = "float32"):
         if policy.model.config.model_type not in SUPPORTED:
             raise ValueError(f"the torch engine decodes {', '.join(SUPPORTED)}, not '{policy.model.config.model_type}'")
         self.policy, self.num_slots = policy, num_slots
+        self.precision = None if products == "float32" else getattr(torch, products)
         if device:
             policy.model.to(device)
 
@@ -62,7 +66,7 @@ class TorchEngine:
 
     def decoder(self) -> Decoder:
         """The forward pass, of the policy's weights as they are."""
-        return Decoder(self.policy.model)
+        return Decoder(self.policy.model, self.precision)
 
 
 class _Decoding:
