@@ -1,6 +1,7 @@
 """Pretrained models of every architecture of the paper, tiny and random, saved as a hub would have them."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def test_a_completion_in_plain_text_ends_where_the_format_says(tmp_path):
     assert load_policy(tmp_path / "policy").encode_prompt("sum", "3+4=") == policy.encode_prompt("sum", "3+4=")
     with pytest.raises(BadFile, match=r"prompt\.end 'ab' is not one token"):
         load_pretrained({"path": str(folder)}, {"end": "ab"})
+
+
+def test_the_end_of_a_completion_is_not_in_its_text(policy):
+    """Rollouts of one token: those that are the end say nothing, and the others say their token."""
+    asked = draw_problems(get_task("arithmetic"), (0, 60), 4, seed=0)
+    ending = replace(policy, prompt_format=PromptFormat(end=";"))
+    rollouts = draw_rollouts(TorchEngine(ending), asked, Draw("t", "end"), Sampling(1.0, 1, group_size=64))
+    assert 0 < rollouts.ended.mean() < 1
+    assert {policy.decode(tokens) for tokens in rollouts.tokens[rollouts.ended]} == {";"}
+    assert set(rollouts.text[rollouts.ended]) == {""}
+    assert list(rollouts.text[~rollouts.ended]) == list(map(policy.decode, rollouts.tokens[~rollouts.ended]))
 
 
 def test_precision_is_kept(tmp_path):

@@ -7,7 +7,7 @@
     logprobs        float32[] log π of each token under the sampling temperature, nats
     entropy_nats    float32   mean entropy of π over the completion's tokens
     ended           bool      false if it was cut off
-    text            str       the completion, decoded
+    text            str       the completion, decoded, without its end token
     status          str       the verdict, or cut_off
     reward          float32   the verifier's binary reward: 1 or 0
     credit          float32   partial credit, 0 to 1; equal to the reward if the task gives none

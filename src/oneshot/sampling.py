@@ -98,12 +98,16 @@ def score(
     generation: Generation,
     openings: Sequence[str],
 ) -> pd.DataFrame:
-    """The rollout table of a generation: padding removed, decoded, and verified with its problem's opening in front."""
+    """The rollout table of a generation: padding removed, decoded, and verified with its problem's opening in front.
+
+    The end token is among a rollout's tokens, but not in its text.
+    """
     lengths = generation.lengths_R.tolist()
     group_size = len(lengths) // len(problems)
     tokens = _ragged(generation.tokens_RT.int(), lengths)
     ended = generation.ended_R.tolist()
-    texts = [openings[row // group_size] + policy.decode(ids) for row, ids in enumerate(tokens)]
+    said = (ids[:-1] if end else ids for ids, end in zip(tokens, ended, strict=True))
+    texts = [openings[row // group_size] + policy.decode(ids) for row, ids in enumerate(said)]
     of_row = [problem for problem in problems for _ in range(group_size)]
     answers = zip(of_row, texts, ended, strict=True)
     verdicts = _verdicts([(problem, text) if end else None for problem, text, end in answers])
