@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help figures smoke main figure code ladder scale smollm2 forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm kubernetes endurance sbom audit lock paper clean
+.PHONY: help figures smoke main figure code ladder scale smollm2 qwen forecast cost restore record gallery verify archive report desk readme test test-slow test-vllm test-all slurm kubernetes endurance sbom audit lock paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ scale: $(VENV)/installed  ## a sweep over four sizes of model
 
 smollm2: $(VENV)/smollm2  ## the experiment on a pretrained model, SmolLM2-135M
 	$(SNAKEMAKE) figures --configfile config/smollm2.yaml
+
+qwen: $(VENV)/smollm2  ## the experiment on Qwen2.5-Coder-0.5B and MBPP+; needs three files in data/ (config/qwen.yaml)
+	$(SNAKEMAKE) figures --configfile config/qwen.yaml
 
 smoke: $(VENV)/installed  ## the whole job at a small scale
 	$(SNAKEMAKE) figures --configfile config/smoke.yaml
@@ -129,4 +132,4 @@ lock: .venv-supply/installed  ## requirements/ anew from pyproject.toml and cons
 	touch $@
 
 clean:  ## everything generated; results too
-	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/scale figures/smollm2 scratch desk paper/build .snakemake paper/main.pdf
+	rm -rf results figures/smoke figures/laptop figures/code figures/ladder figures/scale figures/smollm2 figures/qwen scratch desk paper/build .snakemake paper/main.pdf

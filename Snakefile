@@ -211,7 +211,7 @@ rule family:
 rule notebook:
     conda:
         "environment.yml"
-    threads: 1
+    threads: config["threads"]
     resources:
         gpu=lambda wildcards: plan.num_gpus(
             wildcards.get("model"), wildcards.get("task")

@@ -16,6 +16,7 @@ localrule baseline:
 rule sample:
     input: notebooks/01_sample.ipynb
     wildcards: model=main, task=sums, policy=1, run=0, shard=0
+    threads: 2
 rule theory:
     input: notebooks/00_theory.ipynb
 localrule figures:
@@ -70,6 +71,7 @@ def test_the_nearest_job_that_was_run_stands_for_one_that_was_not(tmp_path):
     jobs = durations.planned(DRY_RUN, "a")
     assert jobs.notebook.tolist() == ["05_baseline", "01_sample", "00_theory"]
     assert jobs.arm.tolist() == ["grpo", "", ""]
+    assert jobs.threads.tolist() == [1, 2, 1]
     measured = known(
         **{
             "05_baseline/a/main/sums/one_batch": 10.0,
@@ -95,7 +97,7 @@ def test_the_forecast_is_told_in_words():
     )
     told = durations.told(jobs, cores=2)
     assert "1 × 05_baseline       1 h 57 min" in told
-    assert "2 jobs, 2 h 02 min of one core: about 1 h 01 min on 2" in told
+    assert "2 jobs, 2 h 07 min of one core: about 1 h 03 min on 2" in told
     assert "2.0 GB of files" in told
     assert "up to 6.0 GB of memory for a job (01_sample)" in told
     assert "1 jobs of notebooks that have never been timed in this experiment" in told

@@ -89,7 +89,7 @@ def test_asserts_something(path, notebook):
     "experiment",
     [
         "smoke",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "code", "ladder", "scale")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "code", "ladder", "scale", "qwen")),
         pytest.param("smollm2", marks=[pytest.mark.slow, WITH_SMOLLM2]),
     ],
 )

@@ -105,6 +105,12 @@ def test_rare_right_answers_show_in_64_tries(policy, problems):
     assert (measured["sampled"], measured["pass_at_64"]) == (0, 1)
 
 
+def test_64_tries_can_be_left_out(policy, problems):
+    measured = examine(CarefulEngine(policy), problems, problems, run="t", max_new_tokens=8, tries=False)
+    assert [name for name in quantities(["arithmetic"]) if name not in measured] == ["pass_at_64"]
+    assert "pass_at_64" not in set(acceptance_table(measured, {"pass_at_64": None}).quantity)
+
+
 def test_a_quantity_outside_its_band_is_not_accepted():
     table = acceptance_table({"sampled": 0.4, "greedy": 0.7}, {"greedy": [0.0, 0.6]}).set_index("quantity")
     assert table.accepted.to_dict() == {"sampled": True, "greedy": False}

@@ -37,10 +37,7 @@ FIRST_SLOTS = 256
 
 
 class TorchEngine:
-    """Samples from `policy` with at most `num_slots` rollouts in flight, on `device` (None: where the policy is).
-
-    `products`: float32, or bfloat16 for the products inside the blocks, as in `Policy`.
-    """
+    """Samples from `policy`, at most `num_slots` rollouts at once, on `device` (None: its own); `products` as in it."""
 
     def __init__(self, policy: Policy, num_slots: int = 1024, device: str | None = None, products: str = "float32"):
         if policy.model.config.model_type not in SUPPORTED:

@@ -18,13 +18,13 @@ LOW_TEMPERATURES = (0.2, 0.4, 0.6, 0.8)
 
 
 def examine(
-    engine: Engine, problems: list[Problem], retention: list[Problem], *, run: str, max_new_tokens: int
+    engine: Engine, problems: list[Problem], retention: list[Problem], *, run: str, max_new_tokens: int, tries=True
 ) -> dict[str, float]:
     """Accuracies of the engine's policy on `problems`:
 
-    sampled (temperature 1), pass_at_64 (on the first NUM_TRIED problems), greedy, best_low_temperature (best of
-    LOW_TEMPERATURES, 4 samples each); best_constant, the share of problems whose gold answer is the commonest one;
-    sampled, greedy and best_constant by task if there are several; <way>_forced for every way to answer a task and
+    sampled (temperature 1), pass_at_64 (with `tries`; on the first NUM_TRIED problems), greedy, best_low_temperature
+    (best of LOW_TEMPERATURES, 4 samples each); best_constant, the share of problems whose gold answer is the commonest
+    one; sampled, greedy and best_constant by task if there are several; <way>_forced for every way to answer a task and
     every stem of several ways (temperature 1, the opening forced); the shares of sampled rollouts that were cut off or
     held no answer; and the sampled accuracy on `retention`.
 
@@ -37,12 +37,12 @@ def examine(
         return draw_rollouts(engine, asked, Draw(run, purpose), sampling, openings=openings)
 
     sampled, greedy = draw("sampled", NUM_SAMPLES, 1.0), draw("greedy", 1, GREEDY)
-    tries = draw("tries", NUM_TRIES, 1.0, problems[:NUM_TRIED])
+    tried = draw("tries", NUM_TRIES, 1.0, problems[:NUM_TRIED]) if tries else None
     cooled = [draw(f"temperature {value}", 4, value).reward.mean() for value in LOW_TEMPERATURES]
     summary = summarise_rollouts(sampled)
     return {
         "sampled": sampled.reward.mean(),
-        f"pass_at_{NUM_TRIES}": tries.groupby("problem_id").reward.max().mean(),
+        **({} if tried is None else {f"pass_at_{NUM_TRIES}": tried.groupby("problem_id").reward.max().mean()}),
         "greedy": greedy.reward.mean(),
         "best_low_temperature": max(cooled),
         "best_constant": best_constant(problems)[1],

@@ -61,11 +61,12 @@ def refuse_constant_answers(problems: list[Problem]) -> None:
             )
 
 
-def acceptance_table(measured: dict[str, float], bands: dict[str, list[float]]) -> pd.DataFrame:
+def acceptance_table(measured: dict[str, float], bands: dict[str, list[float] | None]) -> pd.DataFrame:
     """One row per quantity: value, the band it must lie in (0 to 1 if the config names none), and whether it does.
 
     Raises ValueError for a band on a quantity that was not measured, as it would never be checked.
     """
+    bands = {quantity: band for quantity, band in bands.items() if band is not None}
     if unknown := sorted(set(bands) - set(measured)):
         raise ValueError(f"acceptance.{unknown[0]}: no such quantity: measured are {', '.join(measured)}")
     table = pd.DataFrame({"quantity": measured.keys(), "value": measured.values()})

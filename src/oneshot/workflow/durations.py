@@ -82,7 +82,7 @@ def _recorded(root: Path) -> pd.DataFrame:
 
 
 def planned(dry_run: str, experiment: str) -> pd.DataFrame:
-    """The jobs in what `snakemake --dry-run` prints: a row each, with KEY. Jobs that run no notebook are left out."""
+    """The jobs in what `snakemake --dry-run` prints, KEY and threads of each; those without a notebook are left out."""
     rows = []
     for job in re.split(r"^(?:local)?rule \w+:$", dry_run, flags=re.MULTILINE)[1:]:
         notebook = re.search(r"^    input: notebooks/(\w+)\.ipynb", job, re.MULTILINE)
@@ -90,8 +90,10 @@ def planned(dry_run: str, experiment: str) -> pd.DataFrame:
         if notebook:
             of = dict(re.findall(r"(\w+)=([^,\s]+)", wildcards[1])) if wildcards else {}
             known = {name: of.get(name, "") for name in KEY}
-            rows.append({**known, "notebook": notebook[1], "experiment": experiment})
-    return pd.DataFrame(rows, columns=KEY)
+            threads = re.search(r"^    threads: (\d+)$", job, re.MULTILINE)  # printed where there are several
+            own = {"notebook": notebook[1], "experiment": experiment, "threads": int(threads[1]) if threads else 1}
+            rows.append({**known, **own})
+    return pd.DataFrame(rows, columns=[*KEY, "threads"])
 
 
 def forecast(jobs: pd.DataFrame, known: pd.DataFrame, gflops: float) -> pd.DataFrame:
@@ -112,7 +114,7 @@ def told(jobs: pd.DataFrame, cores: int) -> str:
         f"{len(rows):>6} × {notebook:<18}{_span(rows.seconds.sum()) if rows.seconds.notna().any() else '?'}"
         for notebook, rows in jobs.groupby("notebook")
     ]
-    whole, unknown = jobs.seconds.sum(), int(jobs.seconds.isna().sum())
+    whole, unknown = (jobs.seconds * jobs.threads).sum(), int(jobs.seconds.isna().sum())
     if unknown < len(jobs):
         lines.append(
             f"{len(jobs) - unknown:>6} jobs, {_span(whole)} of one core: about {_span(whole / cores)} on {cores}"
