@@ -279,6 +279,20 @@ def test_methods_ranks_every_arm_and_says_what_it_cost(tmp_path):
     assert {"rollouts", "phases", "steps", "1,000", "20"} <= written
 
 
+@pytest.mark.parametrize(("others", "shown"), [(6, {"few", "many"}), (7, {"many"})])
+def test_methods_leaves_out_settings_with_few_arms(tmp_path, others, shown):
+    """Two arms and the base on one setting; these and others on another."""
+    for path in [path for path in write_all(tmp_path) if path.stem == "points"]:
+        rows = pd.read_csv(path)
+        for task, names in {"few": ["one_shot"], "many": ["one_shot", *(f"other_{i}" for i in range(others))]}.items():
+            for name in names if rows.arm.iloc[-1] == "one_shot" else ["grpo"]:
+                copy = tmp_path / task / name / path.relative_to(tmp_path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                rows.assign(task=task).replace({"arm": {"one_shot": name}}).to_csv(copy, index=False)
+    copies = [path for task in ("few", "many") for path in sorted((tmp_path / task).rglob("points.csv"))]
+    assert set(methods.frame(Tables(copies)).task) == shown
+
+
 def test_retention_draws_where_arms_end(tmp_path):
     paths = [path for path in write_all(tmp_path) if path.stem == "points"]
     data = retention.frame(Tables(paths))

@@ -1,9 +1,9 @@
 """Every method where it ends, side by side: test accuracy, and what it was had for.
 
-A panel a setting, a row an arm, the best on top by their mean share of the range between base and GRPO. Full points are
-sampled, hollow ones greedy; whiskers are 95 % t intervals over policies. Vertical lines are the base and GRPO, sampled.
-At the right, of the first setting that has the arm: rollouts in all, sampling phases, gradient steps, and what is left
-of an unrelated task, in %.
+A row an arm, the best on top by their mean share of the range between base and GRPO; a panel a setting that has many of
+the arms (the central figure shows them all). Full points are sampled, hollow ones greedy; whiskers are 95 % t intervals
+over policies. Vertical lines are the base and GRPO, sampled. At the right, of the first setting that has the arm:
+rollouts in all, sampling phases, gradient steps, and what is left of an unrelated task, in %.
 """
 
 from textwrap import fill
@@ -25,22 +25,26 @@ COLUMNS = {
 """Column of the points -> its head, its unit and its digits."""
 ROW, MARGIN = 0.17, 1.1
 """Height of a row, and of everything else, in inches."""
-COLUMNS_WIDTH = 0.7
-"""Width of the columns together, in panels."""
+COLUMNS_WIDTH = 0.55
+"""Width of the columns together, as a share of that of the panels."""
+MANY = 1 / 3
+"""The least share of all arms that a setting must have."""
 FILLED = {"sampled": None, "greedy": "white"}
 """Decoding -> what its points are filled with; None: the arm's colour."""
 
 
 def frame(tables: Tables) -> pd.DataFrame:
-    """Every arm at its last chosen point, and the base."""
+    """Every arm at its last chosen point, and the base, on the settings that have many."""
     points = at_last(with_base(tables.points[tables.points.split == "test"]))
+    number = points.groupby(SETTING).arm.transform("nunique")
+    points = points[number >= MANY * points.arm.nunique()]
     return by_decoding(points)[[*IDENTITY, "decoding", "accuracy", *COLUMNS]].reset_index(drop=True)
 
 
 def draw(data: pd.DataFrame) -> Figure:
     settings = list(data.groupby(style.setting_names(data), sort=False))
     places = {arm: place for place, arm in enumerate(_ranked(data))}
-    widths = [*[1.0] * len(settings), COLUMNS_WIDTH]
+    widths = [*[1.0] * len(settings), COLUMNS_WIDTH * len(settings)]
     height = MARGIN + ROW * len(places)
     figure, axes = style.panels([""], columns=len(widths), height=height, sharey=True, width_ratios=widths)
     *panels, last = axes[0]
