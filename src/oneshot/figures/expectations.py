@@ -17,6 +17,8 @@ from oneshot.figures.tables import RIVAL
 __all__ = ["draw", "frame"]
 ROW, MARGIN = 0.2, 1.0
 """Height of a row, and of everything else, in inches."""
+TITLE = 72
+"""Characters of all titles side by side."""
 LIMITS = (-0.4, 1.7)
 """Shares shown; intervals that reach beyond are cut there."""
 
@@ -29,7 +31,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for panel, (name, rows) in zip(axes[0], settings, strict=True):
         for arm, row in rows.groupby("arm"):
             _row(panel, row, places[arm], style.color(arm))
-        panel.set_title(fill(name, 14), loc="left", fontsize=7)
+        panel.set_title(fill(name, max(8, TITLE // len(settings))), loc="left", fontsize=7)
         panel.set(xlim=LIMITS, xticks=[0, 0.5, 1, 1.5])
         panel.set_xticklabels(["0", "", "1", ""])
         for value, dots in ((0, ":"), (1, "-")):

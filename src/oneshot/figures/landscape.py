@@ -30,7 +30,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame) -> Figure:
-    settings = style.settings_of(data)
+    settings = style.settings_of(style.drawn(data))
     titles = [text for title, _ in settings for text in (title, "")]
     figure, axes = style.panels(titles, columns=3, height=2.1)
     for place, (_, points) in enumerate(settings):
@@ -38,9 +38,9 @@ def draw(data: pd.DataFrame) -> Figure:
         _accuracies(above[:2], points)
         _slopes(above[2], points.drop_duplicates(RUN))
         _spread(below, points[points.split == "validation"])
-    arms = list(dict.fromkeys(data.arm))
+    arms = list(dict.fromkeys(style.drawn(data).arm))
     handles = [axes[0][0].plot([], [], "o-", color=style.color(arm), label=style.label(arm))[0] for arm in arms]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
 
@@ -50,7 +50,7 @@ def _accuracies(axes, points: pd.DataFrame) -> None:
         _along(panel, points[points.split == "validation"], column)
         stars = points[(points.split == "test") & points.chosen]
         drawn = panel.plot(stars.point, stars[column], "*", color="black", markersize=6, alpha=0.7)
-        panel.set(ylabel=f"accuracy, {decoding}", ylim=(0, 1.05 * panel.dataLim.y1))
+        panel.set(ylabel=f"accuracy, {decoding}", ylim=(0, min(1.05, 1.05 * panel.dataLim.y1)))
         if decoding == "sampled":
             panel.legend(drawn[:1], ["α* on test"], loc="best", frameon=False, fontsize=8, handletextpad=0.1)
 
@@ -59,11 +59,12 @@ def _spread(axes, points: pd.DataFrame) -> None:
     """Entropy and both KLs along α."""
     _along(axes[0], points, "entropy_nats")
     axes[0].set(ylabel="entropy, nats per token", ylim=(0, None))
-    moves = points[points.point > 0].sort_values("point")
     for panel, (column, name) in zip(axes[1:], KL.items(), strict=True):
         _along(panel, points, column, with_base=False)
         panel.set(yscale="log", ylabel=name)
-    axes[1].plot(moves.point, moves.predicted_kl_nats, "--", color=style.PREDICTED, linewidth=1, label="predicted")
+    told = points[points.predicted_kl_nats > 0]  # where there is a gradient
+    predicted = told.groupby("point").predicted_kl_nats.median()
+    axes[1].plot(predicted.index, predicted, "--", color=style.PREDICTED, linewidth=1, label="predicted")
     axes[1].legend(loc="lower right", frameon=False, fontsize=8)
 
 
