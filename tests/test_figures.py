@@ -344,6 +344,9 @@ def test_steps_are_sorted_by_the_rollouts_that_they_share(tmp_path):
     }
     assert data[data.arm == "grpo"].gradient_steps.tolist() == [10]
     pareto.draw(data)
+    single = data[data.arm.isin(["base", "grpo", "one_shot"])].assign(task="without")
+    assert pareto._with_lines(pd.concat([single, data])).equals(data)
+    assert pareto._with_lines(single).equals(single)
 
 
 SIZES = {"small": 10_000, "main": 100_000, "large": 1_000_000}

@@ -28,6 +28,7 @@ def test_one_policy_has_no_interval():
     assert mean == 0.5
     assert math.isnan(low)
     assert math.isnan(high)
+    assert all(map(math.isnan, t_interval(np.array([]))))
 
 
 def test_bootstrap_covers_the_mean():

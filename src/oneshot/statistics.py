@@ -9,9 +9,9 @@ LEVEL = 0.95
 
 
 def t_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
-    """(mean, low, high) over independent policies; low and high are nan for fewer than two values."""
+    """(mean, low, high) over independent policies; low and high are nan for fewer than two values, and all for none."""
     values = np.asarray(values, dtype=float)
-    mean = values.mean()
+    mean = values.mean() if len(values) else math.nan
     if len(values) < 2:
         return mean, math.nan, math.nan
     half_width = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)

@@ -1,6 +1,7 @@
 """Accuracy against entropy on validation problems: which path from the base gains more accuracy per nat.
 
-Each arm is one path, its points joined in order; crosses mark a collapse.
+Each arm is one path, its points joined in order; crosses mark a collapse. A random direction's path is cut where it
+leaves the range of the others.
 """
 
 import pandas as pd
@@ -11,13 +12,17 @@ from oneshot.figures import style
 from oneshot.figures.tables import DECODINGS, Tables
 from oneshot.steps.collapse import flag_collapse
 
+AT_RANDOM = "one_shot_random"
+BEYOND = 1.3
+"""How far an axis goes beyond the highest entropy of the other arms."""
+
 
 def frame(tables: Tables) -> pd.DataFrame:
-    points = tables.points[tables.points.split == "validation"].sort_values([*IDENTITY, "point"])
-    paths = points.groupby(IDENTITY, sort=False)
-    collapsed = pd.concat([flag_collapse(path) for _, path in paths])
-    kept = [*IDENTITY, "point", "entropy_nats", "kl_nats", *DECODINGS.values()]
-    return points[kept].assign(collapsed=collapsed).reset_index(drop=True)
+    """Points of every arm on validation problems, in order, with whether the policy has collapsed there."""
+    points = tables.points[tables.points.split == "validation"]
+    paths = [path.sort_values("point") for _, path in points.groupby(IDENTITY, sort=False)]
+    rows = pd.concat([path.assign(collapsed=flag_collapse(path)) for path in paths], ignore_index=True)
+    return rows[[*IDENTITY, "point", "entropy_nats", "kl_nats", *DECODINGS.values(), "collapsed"]]
 
 
 def draw(data: pd.DataFrame) -> Figure:
@@ -27,7 +32,8 @@ def draw(data: pd.DataFrame) -> Figure:
         for panel, (decoding, column) in zip(row, DECODINGS.items(), strict=True):
             ends = {arm: _path(panel, path, column, arm) for arm, path in points.groupby("arm", sort=False)}
             panel.set(xlabel="entropy, nats per token", ylabel=f"accuracy, {style.DECODING_TITLES[decoding]}")
-            panel.invert_xaxis()
+            highest = points.entropy_nats[points.arm != AT_RANDOM].max()
+            panel.set_xlim(BEYOND * highest, -0.03 * highest)
             style.label_ends(panel, ends)
     return figure
 

@@ -1,8 +1,9 @@
 """Steps × batch at a fixed number of rollouts: few large steps on many rollouts each, or many small ones on few.
 
-A row a setting. Left, accuracy against the number of on-policy steps, each on fresh rollouts: one line a budget, and
-one for steps along the gradient itself, whose sizes are searched for. Right, what fresh rollouts add at about as many
-gradient steps: accuracy against sampling phases. Whiskers and bands are 95 % t intervals over policies.
+A row a setting, but for settings with no line to draw where others have one. Left, accuracy against the number of
+on-policy steps, each on fresh rollouts: one line a budget, and one for steps along the gradient itself, whose sizes are
+searched for. Right, what fresh rollouts add at about as many gradient steps: accuracy against sampling phases. Whiskers
+and bands are 95 % t intervals over policies.
 """
 
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import IDENTITY
 from oneshot.figures import style
-from oneshot.figures.tables import BASE, HEADLINE, RIVAL, Tables, at_chosen, at_last, over_policies, with_base
+from oneshot.figures.tables import BASE, HEADLINE, RIVAL, SETTING, Tables, at_chosen, at_last, over_policies, with_base
 
 SHARED, SEARCHED = "steps_", "large_steps"
 """Beginnings of the names of arms: steps that share a budget, and steps of searched sizes."""
@@ -36,7 +37,14 @@ def frame(tables: Tables) -> pd.DataFrame:
     parts.append(last[(last.arm == HEADLINE) | last.arm.str.startswith(SEARCHED)].assign(family="searched"))
     parts.append(last[last.arm.isin(PHASES)].assign(family="phases"))
     kept = ["family", "accuracy", "greedy_accuracy", "gradient_steps", "sampling_phases", "rollouts", "seconds"]
-    return pd.concat(parts, ignore_index=True)[[*IDENTITY, *kept]]
+    return _with_lines(pd.concat(parts, ignore_index=True)[[*IDENTITY, *kept]])
+
+
+def _with_lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """The settings with a family of several arms; all, if none has one."""
+    arms = rows.groupby([*SETTING, "family"]).arm.transform("nunique")
+    several = (arms > 1).groupby([rows[name] for name in SETTING]).transform("any")
+    return rows[several] if several.any() else rows
 
 
 def draw(data: pd.DataFrame) -> Figure:

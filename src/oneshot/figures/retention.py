@@ -52,8 +52,7 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
             panel.plot([_wrong(across.high), _wrong(across.low)], [y, y], color=color)
             panel.plot([x, x], [up.low, up.high], color=color)
         ends[arm] = (x, y)
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    style.log_axis(panel)
     panel.invert_xaxis()
     style.label_ends(panel, ends)
 
