@@ -22,6 +22,7 @@ from oneshot.figures import (
     cosine,
     curvature,
     expectations,
+    expectations_table,
     failure,
     landscape,
     linearity,
@@ -35,10 +36,12 @@ from oneshot.figures import (
     spending,
     style,
     turning,
+    verdict,
 )
 from oneshot.figures import theory as predicted
 from oneshot.figures.tables import Tables
 from oneshot.files import BadFile, write_csv
+from oneshot.statistics import fieller_interval
 
 ROOT = Path(__file__).parent.parent
 CATALOGUE = yaml.safe_load((ROOT / "config/figures.yaml").read_text())
@@ -192,6 +195,28 @@ def test_a_mixed_test_is_told_by_task(tmp_path):
     assert table.accuracy["hard", "grpo"] == pytest.approx(np.mean(GRPO) - 0.1)
     assert table.recovered_sampled["hard", "one_shot"] == pytest.approx(table.recovered_sampled["easy", "one_shot"])
     assert by_task.draw(by_task.frame(Tables(paths))).count("**sums: hard**") == 1
+
+
+def test_one_policy_has_intervals_over_its_problems(tmp_path):
+    """The base is right on problems 0 to 29, one-shot on 20 more, GRPO on 30 more; greedily all are always right."""
+    paths = [path for path in write_all(tmp_path, (1,)) if path.stem in ("points", "by_problem", "expectations")]
+    problems = np.arange(100)
+    expected = fieller_interval((problems >= 30) & (problems < 50), (problems >= 30) & (problems < 60))
+    columns = ["recovered_sampled", "recovered_sampled_low", "recovered_sampled_high"]
+    shares = verdict.frame(Tables(paths)).set_index("arm")
+    assert shares.loc["one_shot", columns].tolist() == pytest.approx(list(expected))
+    assert np.isnan(shares.recovered_greedy["one_shot"])
+    assert verdict.frame(Tables([path for path in paths if path.stem == "points"])).recovered_sampled.isna().all()
+    told = expectations_table.frame(Tables(paths)).set_index("arm").loc["one_shot"]
+    assert [told.recovered, told.difference, told.outcome] == pytest.approx([2 / 3, -0.1, "failed"])
+
+
+def test_several_policies_have_intervals_over_them(tmp_path):
+    paths = [path for path in write_all(tmp_path) if path.stem in ("points", "by_problem")]
+    shares = verdict.frame(Tables(paths)).set_index("arm")
+    gains = (np.subtract(arm, BASE) for arm in (ONE_SHOT, GRPO))
+    columns = ["recovered_sampled", "recovered_sampled_low", "recovered_sampled_high"]
+    assert shares.loc["one_shot", columns].tolist() == pytest.approx(list(fieller_interval(*gains)))
 
 
 def test_what_was_not_expected_is_drawn_hollow():

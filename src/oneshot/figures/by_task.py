@@ -29,7 +29,7 @@ def _of_task(points: pd.DataFrame) -> pd.DataFrame:
     greedy = accuracies(ends, ["asked", "arm"], "greedy")
     renamed = {"value": "greedy_accuracy", "low": "greedy_low", "high": "greedy_high"}
     rows = rows.merge(greedy.rename(columns=renamed).drop(columns="policies"), on=[*SETTING, "asked", "arm"])
-    return rows.merge(recovered(ends), on=[*SETTING, "arm"], how="left")
+    return rows.merge(recovered(ends.rename(columns={"policy": "unit"})), on=[*SETTING, "arm"], how="left")
 
 
 def draw(table: pd.DataFrame) -> str:

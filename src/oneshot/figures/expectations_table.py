@@ -9,6 +9,7 @@ import pandas as pd
 
 from oneshot.figures import style
 from oneshot.figures.tables import BASE, RIVAL, SETTING, Tables, at_last, gain_recovered, with_base
+from oneshot.figures.units import by_unit
 from oneshot.statistics import t_interval
 
 KEPT, FAILED, OPEN = "kept", "failed", "open"
@@ -24,13 +25,14 @@ def beside(expected: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """Expectations (SETTING, arm, low, high, because) beside what came out."""
     expected = expected.rename(columns={"low": "expected_low", "high": "expected_high"})
     ends = at_last(with_base(tables.points[tables.points.split == "test"]))
-    outcomes = [_outcome(row, ends) for row in expected.to_dict("records")]
+    units = by_unit(ends, tables)
+    outcomes = [_outcome(row, units) for row in expected.to_dict("records")]
     return pd.concat([expected.reset_index(drop=True), pd.DataFrame(outcomes)], axis=1)
 
 
-def _outcome(expected: dict, ends: pd.DataFrame) -> dict:
-    here = (ends[SETTING] == pd.Series({name: expected[name] for name in SETTING})).all(axis=1)
-    by_arm = ends[here].groupby(["policy", "arm"]).accuracy.mean().unstack("arm")
+def _outcome(expected: dict, units: pd.DataFrame) -> dict:
+    here = (units[SETTING] == pd.Series({name: expected[name] for name in SETTING})).all(axis=1)
+    by_arm = units[here].groupby(["unit", "arm"]).accuracy.mean().unstack("arm")
     ours, theirs, base = by_arm.reindex(columns=[expected["arm"], RIVAL, BASE]).T.to_numpy()
     recovered = gain_recovered(*(pd.Series(values) for values in (ours, theirs, base)))
     found = dict(zip(("difference", "difference_low", "difference_high"), t_interval(ours - theirs), strict=True))

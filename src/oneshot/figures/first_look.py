@@ -23,6 +23,7 @@ from oneshot.figures.tables import (
     over_policies,
     with_base,
 )
+from oneshot.figures.units import by_unit
 
 MEASURED = {"pass_at_64": "pass@64", "best_low_temperature": "best low T"}
 """Quantities of acceptance, on validation problems."""
@@ -41,7 +42,7 @@ def frame(tables: Tables) -> pd.DataFrame:
     rows = over_policies(points, ["arm"], "accuracy").rename(columns={"value": "accuracy"})
     greedy = over_policies(points, ["arm"], DECODINGS["greedy"])[[*SETTING, "arm", "value"]]
     rows = rows.merge(greedy.rename(columns={"value": "greedy_accuracy"}), on=[*SETTING, "arm"])
-    rows = rows.merge(recovered(points), on=[*SETTING, "arm"], how="left")
+    rows = rows.merge(recovered(by_unit(points, tables)), on=[*SETTING, "arm"], how="left")
     elsewhere = accuracies(points.assign(accuracy=points.retention_accuracy).dropna(subset="accuracy"), ["arm"])
     elsewhere = elsewhere.rename(columns=dict(zip(("value", "low", "high"), RETENTION, strict=True)))
     rows = rows.merge(elsewhere[[*SETTING, "arm", *RETENTION]], on=[*SETTING, "arm"], how="left")
@@ -56,11 +57,11 @@ def _of_headline(tables: Tables) -> pd.DataFrame:
     return found[(found.arm == HEADLINE) & found.quantity.isin(SPREAD)]
 
 
-def recovered(points: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's share of the rival's gain, by decoding, with Fieller's interval over policies."""
+def recovered(units: pd.DataFrame) -> pd.DataFrame:
+    """Each arm's share of the rival's gain, by decoding, with Fieller's interval over units (`by_unit`)."""
     rows = []
-    for setting, chosen in points.groupby(SETTING, sort=False):
-        reached = chosen.groupby(["policy", "arm"])[[*DECODINGS.values()]].mean().unstack("arm")
+    for setting, chosen in units.groupby(SETTING, sort=False):
+        reached = chosen.groupby(["unit", "arm"])[[*DECODINGS.values()]].mean().unstack("arm")
         for arm in chosen.arm[chosen.arm != BASE].unique() if RIVAL in set(chosen.arm) else ():
             shares = (
                 gain_recovered(*(reached[column][one] for one in (arm, RIVAL, BASE))) for column in DECODINGS.values()

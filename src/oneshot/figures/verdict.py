@@ -1,7 +1,8 @@
 """The whole experiment in one picture: how much of GRPO's gain one step takes, and how much one batch.
 
-A row a setting. Points are shares of GRPO's gain from as many rollouts, with Fieller's 95 % interval over policies:
-sampled full, greedy hollow. At 0 is the base, at 1 GRPO. A setting in which GRPO's gain may be nothing has no points.
+A row a setting. Points are shares of GRPO's gain from as many rollouts, with Fieller's 95 % interval over policies
+(over problems, where there is one policy): sampled full, greedy hollow. At 0 is the base, at 1 GRPO. A setting in which
+GRPO's gain may be nothing has no points.
 """
 
 from itertools import product
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from oneshot.figures import style
 from oneshot.figures.first_look import SHARES, recovered
 from oneshot.figures.tables import HEADLINE, RIVAL, Tables, at_last, with_base
+from oneshot.figures.units import by_unit
 
 SHOWN = (HEADLINE, "one_batch")
 ROW, MARGIN = 0.4, 0.75
@@ -24,7 +26,8 @@ OFFSETS = {(arm, decoding): 0.2 * place - 0.3 for place, (arm, decoding) in enum
 
 def frame(tables: Tables) -> pd.DataFrame:
     """One row for each setting and shown arm: its shares of the rival's gain."""
-    shares = recovered(at_last(with_base(tables.points[tables.points.split == "test"])))
+    ends = at_last(with_base(tables.points[tables.points.split == "test"]))
+    shares = recovered(by_unit(ends, tables))
     return shares[shares.arm.isin(SHOWN)].reset_index(drop=True)
 
 

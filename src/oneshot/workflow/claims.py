@@ -23,6 +23,7 @@ import yaml
 from oneshot.figures import style
 from oneshot.figures.first_look import SHARES, recovered
 from oneshot.figures.tables import Tables, accuracies, at_last, over_policies, with_base
+from oneshot.figures.units import by_unit
 from oneshot.files import BadFile, project_root
 from oneshot.workflow import measured
 
@@ -77,15 +78,16 @@ def load(path: Path) -> list[Claim]:
 
 def checked(claims: list[Claim], results: Path, root: Path) -> pd.DataFrame:
     """A row for each claim: value, low, high, and the verdict that they give (`found`)."""
-    tables, rows = cache(lambda kind, task: measured.tables_in(results, root, (kind,), only=task)), []
+    tables, rows = cache(lambda kinds, task: measured.tables_in(results, root, kinds, only=task)), []
     for claim in claims:
-        interval = _interval(claim, tables(claim.measure.get("table", "points"), claim.task))
+        kinds = (claim.measure["table"],) if "table" in claim.measure else ("points", "by_problem")
+        interval = _interval(claim, tables(kinds, claim.task))
         rows.append({**interval, "found": claim.judge(interval)})
     return pd.DataFrame(rows)
 
 
 def _interval(claim: Claim, tables: Tables) -> pd.Series:
-    """value, low, high over policies; nan if nothing has been measured."""
+    """value, low, high over policies, or problems (`by_unit`); nan if nothing has been measured."""
     measure, rows = claim.measure, pd.DataFrame()
     if "table" in measure and tables.paths[measure["table"]]:
         rows = tables.other(measure["table"], ["policy", measure["column"], *measure["where"]])
@@ -95,7 +97,7 @@ def _interval(claim: Claim, tables: Tables) -> pd.Series:
     elif "table" not in measure and tables.paths["points"]:
         rows = at_last(with_base(tables.points[tables.points.split == "test"]))
         if "share" in measure:
-            rows = recovered(rows).query(f"arm == '{measure['arm']}'")
+            rows = recovered(by_unit(rows, tables)).query(f"arm == '{measure['arm']}'")
             rows = rows.rename(columns=dict(zip(SHARES[measure["share"]], INTERVAL, strict=True)))
         else:
             rows = accuracies(rows[rows.arm == measure["keeps"]].assign(accuracy=rows.retention_accuracy), [])

@@ -20,7 +20,7 @@ from oneshot.figures.tables import SETTING, Tables, at_last, over_policies
 from oneshot.files import MissingInput, project_root, read_csv, write_csv
 from oneshot.workflow import appendix, catalogue, claims, cost, measured
 
-KINDS = ("points", "timings", "quantities", "acceptance")
+KINDS = ("points", "by_problem", "timings", "quantities", "acceptance")
 SPENT = ("sampling_phases", "gradient_steps", "rollouts", "batch_rollouts", "kl_nats", "seconds")
 PICTURES = {
     "verdict": ("verdict", ""),
@@ -53,7 +53,7 @@ def build(results: Path, root: Path, folder: Path) -> None:
     listed = claims.load(root / "config/claims.yaml")
     found = claims.checked(listed, results, root).assign(says=[claim.says for claim in listed])
     write_csv(found, folder / "claims.csv", sealed=False)
-    wide = measured.tables_in(results, root, ("points", "timings", "acceptance", "tuning"))
+    wide = measured.tables_in(results, root, ("points", "by_problem", "timings", "acceptance", "tuning"))
     parts = {
         "cheapest": cheapest(spent(tables)),
         "policies": appendix.policies(wide),
