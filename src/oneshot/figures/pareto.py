@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import IDENTITY
 from oneshot.figures import style
-from oneshot.figures.tables import BASE, HEADLINE, RIVAL, SETTING, Tables, at_chosen, at_last, over_policies, with_base
+from oneshot.figures.tables import BASE, HEADLINE, RIVAL, SETTING, Tables, accuracies, at_chosen, at_last, with_base
 
 SHARED, SEARCHED = "steps_", "large_steps"
 """Beginnings of the names of arms: steps that share a budget, and steps of searched sizes."""
@@ -70,7 +70,7 @@ def _panel(panel: Axes, rows: pd.DataFrame, x: str, shades: dict[str, str], name
         of_family = rows[rows.family == family]
         if of_family.empty:
             continue
-        means = over_policies(of_family, ["arm"], "accuracy").set_index("arm")
+        means = accuracies(of_family, ["arm"]).set_index("arm")
         means["x"] = of_family.groupby("arm")[x].mean()
         means = means.sort_values("x")
         panel.plot(means.x, means.value, "-", color=shade)

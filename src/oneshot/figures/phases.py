@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import IDENTITY
 from oneshot.figures import style
-from oneshot.figures.tables import BASE, DECODINGS, Tables, at_last, by_decoding, over_policies, with_base
+from oneshot.figures.tables import BASE, DECODINGS, Tables, accuracies, at_last, by_decoding, with_base
 
 ASIDE = ("one_shot_of", "one_shot_random", "one_shot_shuffled", "cooled", "gold")
 """Beginnings of the names of arms that are left out: controls, parts of the batch, and what learns from no rollout."""
@@ -30,7 +30,7 @@ def frame(tables: Tables) -> pd.DataFrame:
 
 def draw(data: pd.DataFrame) -> Figure:
     settings = style.settings_of(style.drawn(data))
-    figure, axes = style.panels([""] * len(settings), columns=len(DECODINGS), height=2.1, sharey="row")
+    figure, axes = style.panels([""] * len(settings), columns=len(DECODINGS), height=2.4, sharey="row")
     for (setting, rows), row in zip(settings, axes, strict=True):
         for panel, (decoding, points) in zip(row, rows.groupby("decoding", sort=False), strict=True):
             _panel(panel, points)
@@ -39,8 +39,9 @@ def draw(data: pd.DataFrame) -> Figure:
         row[0].set_ylabel("test accuracy")
     told = set(data.sampling_phases[data.arm != BASE].map(_phases))
     shown = {phases: shade for phases, shade in SHADES.items() if phases in told}
-    handles = [axes[0][0].plot([], [], "D", color=shade, label=phases)[0] for phases, shade in shown.items()]
-    axes[0][0].legend(handles=handles, title="sampling phases", frameon=False, fontsize=7, title_fontsize=7)
+    names = {phases: f"{phases} sampling phase{'' if phases == '1' else 's'}" for phases in shown}
+    handles = [axes[0][0].plot([], [], "D", color=shown[phases], label=name)[0] for phases, name in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), fontsize=8, frameon=False)
     return figure
 
 
@@ -49,7 +50,7 @@ def _panel(panel: Axes, points: pd.DataFrame) -> None:
     panel.axhline(base, color=style.color(BASE), linestyle=":")
     ends, shades, means = {BASE: (1, base)}, {}, []
     for arm, rows in points[points.arm != BASE].groupby("arm", sort=False):
-        reached, (phases, steps) = over_policies(rows, [], "accuracy").iloc[0], rows[DEPTH].mean()
+        reached, (phases, steps) = accuracies(rows, []).iloc[0], rows[DEPTH].mean()
         shades[arm] = SHADES[_phases(phases)]
         style.whisker(panel, steps, reached, shades[arm])
         ends[arm] = (steps, reached.value)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from oneshot.arms import IDENTITY, WHOLE_SPLIT
 from oneshot.figures import style
-from oneshot.figures.tables import SETTING, Tables, at_last, over_policies
+from oneshot.figures.tables import SETTING, Tables, accuracies, at_last
 from oneshot.theory.tilt import STRONGEST, pass_rates, smallest_kl, tilted
 
 TILT = "tilt"
@@ -86,7 +86,7 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     panel.plot(sure.kl_nats, sure.accuracy, "-", color=style.PREDICTED)
     ends = {}
     for arm, points in rows[rows.arm != TILT].groupby("arm", sort=False):
-        reached = over_policies(points, [], "accuracy").iloc[0]
+        reached = accuracies(points, []).iloc[0]
         style.whisker(panel, points.kl_nats.mean(), reached, style.color(arm))
         ends[arm] = (points.kl_nats.mean(), reached.value)
     panel.set(xlabel="KL to base, nats per sequence", ylim=(0, 1.05))
