@@ -42,6 +42,7 @@ JOBS = {
 DRAWS = {"acceptance", "base", "tries", "sample", "line_search", "slope"}
 DRAWS |= {"baseline", "turning", "curvature", "tuning", "scale", "failure"}
 TOLD = {
+    "threads": set(),
     "tasks": {"problems", "pretrain"},
     "mixtures": {"pretrain"},
     "models": {"pretrain"},
